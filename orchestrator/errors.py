@@ -1,0 +1,158 @@
+"""Every error that crosses a module, grouped by who can mend it. Pure: knows nothing of HTTP.
+
+OrchestratorError
+├── RequestError              the caller: the request itself is at fault, nothing was run
+│   ├── MalformedBody         not JSON, not a form, not base64 where that was asked
+│   ├── BodyTooLarge
+│   ├── UnknownWidget
+│   ├── InvalidParameters     one or more parameters, each named
+│   ├── ImageNotFound
+│   ├── LinkExpired
+│   └── JobNotFound
+├── ModelError                the caller or the operator
+│   ├── ModelNotFound
+│   └── ModelMismatch         a LoRA that does not fit the checkpoint, a family that the widget cannot run
+├── WorkflowError             the artist: a workflow folder is at fault, the service does not start
+├── BackendError              the operator
+│   ├── QueueFull             carries retry_after
+│   ├── NoBackend
+│   ├── GraphRejected         the backend's validation refused the graph
+│   ├── ExecutionFailed       a node raised: node title, class and text
+│   ├── JobInterrupted        somebody interrupted the run at the backend
+│   ├── BackendLost
+│   └── BackendTimeout
+├── StorageError              the operator
+│   └── StorageFull
+└── SettingsError             the operator: the service does not start
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One complaint about one field of a request; the message says what to change."""
+
+    field: str
+    message: str
+
+
+class OrchestratorError(Exception):
+    """The service failed."""
+
+    retryable = False
+    """True when the same request may well succeed later."""
+
+    def __init__(self, detail: str | None = None, fields: Sequence[FieldError] = ()) -> None:
+        self.detail = detail or (type(self).__doc__ or "").split("\n")[0]
+        self.fields = tuple(fields)
+        super().__init__(self.detail)
+
+
+class RequestError(OrchestratorError):
+    """The request cannot be served as it is."""
+
+
+class MalformedBody(RequestError):
+    """The body is not what its content type says."""
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than this service takes."""
+
+
+class UnknownWidget(RequestError):
+    """There is no widget of that name."""
+
+
+class InvalidParameters(RequestError):
+    """Some parameters cannot be used."""
+
+
+class ImageNotFound(RequestError):
+    """There is no such image."""
+
+
+class LinkExpired(RequestError):
+    """The link has expired or was not signed by this service."""
+
+
+class JobNotFound(RequestError):
+    """There is no such job, or it ended too long ago."""
+
+
+class ModelError(OrchestratorError):
+    """The model cannot be used."""
+
+
+class ModelNotFound(ModelError):
+    """There is no such model."""
+
+
+class ModelMismatch(ModelError):
+    """The models do not fit together."""
+
+
+class WorkflowError(OrchestratorError):
+    """A workflow folder is faulty."""
+
+
+class BackendError(OrchestratorError):
+    """The backend failed."""
+
+
+class QueueFull(BackendError):
+    """Too many jobs are waiting."""
+
+    retryable = True
+
+    def __init__(self, detail: str | None = None, *, retry_after: float) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail)
+
+
+class NoBackend(BackendError):
+    """No backend can run this job now."""
+
+    retryable = True
+
+
+class GraphRejected(BackendError):
+    """The backend refused the graph."""
+
+
+class ExecutionFailed(BackendError):
+    """A node of the graph failed."""
+
+
+class JobInterrupted(BackendError):
+    """The job was interrupted at the backend."""
+
+    retryable = True
+
+
+class BackendLost(BackendError):
+    """The backend was lost while the job ran."""
+
+    retryable = True
+
+
+class BackendTimeout(BackendError):
+    """The backend took longer than the deadline."""
+
+    retryable = True
+
+
+class StorageError(OrchestratorError):
+    """The image store failed."""
+
+
+class StorageFull(StorageError):
+    """The image store is full."""
+
+    retryable = True
+
+
+class SettingsError(OrchestratorError):
+    """The settings cannot be used."""

@@ -1,0 +1,107 @@
+"""The operator's settings: one YAML file and the environment, read once, frozen, handed down as plain values.
+
+Imported by `cli` and `app` alone. A variable `ORCHESTRATOR_<NAME>` overrides the file's value of that name; only single
+values can be set so, not the list of backends.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import FieldError, SettingsError
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_PREFIX = "ORCHESTRATOR_"
+
+
+def _user_data() -> Path:
+    root = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(root) / "comfy-orchestrator"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BackendSettings(_Frozen):
+    """A ComfyUI server that the operator runs."""
+
+    url: str = Field(pattern=r"^https?://[^/?#]+/?$")
+    """Where it answers, such as http://127.0.0.1:8188."""
+    name: str = ""
+    """What logs and `GET /readyz` call it; its URL when empty."""
+    headers: dict[str, str] = {}
+    """Sent with every request, for a proxy that wants a key."""
+
+
+class Settings(_Frozen):
+    """Everything that can be set; each line has its default and unit."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    """0 takes a free port."""
+    public_url: str = ""
+    """What links begin with; `http://host:port` when empty."""
+    data: Path = Field(default_factory=_user_data)
+    """Folder for pictures, models and the key that signs links."""
+    workflows: Path = _PROJECT / "workflows"
+    nodes: Path = _PROJECT / "comfyui_nodes"
+    backends: tuple[BackendSettings, ...] = ()
+    """With none, the embedded backend is started."""
+    output_format: Literal["jpeg", "png"] = "jpeg"
+    link_hours: float = Field(4.0, gt=0)
+    """How long a picture is kept and its link works."""
+    store_gb: float = Field(5.0, gt=0)
+    """Disk that pictures may use, in 10^9 bytes; new jobs get 507 before more is used."""
+    disk_floor_gb: float = Field(1.0, ge=0)
+    """Free disk that is left alone, in 10^9 bytes."""
+    body_mb: int = Field(96, gt=0)
+    """Largest request body, in 10^6 bytes."""
+    picture_megapixels: float = Field(16.8, gt=0)
+    """Largest picture taken, in 10^6 pixels."""
+    picture_mb: int = Field(64, gt=0)
+    """Largest picture file taken, in 10^6 bytes."""
+    fetch_seconds: float = Field(20.0, gt=0)
+    """How long a picture's URL may take."""
+    queue_limit: int = Field(64, ge=1)
+    """Jobs that may wait; the next is refused with 429."""
+    deadline_seconds: float = Field(600.0, gt=0)
+    """How long a job may run at a backend before it is cancelled and answered with 504."""
+    fetch_networks: tuple[str, ...] = ()
+    """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
+
+
+def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
+    """Settings from a YAML file, then the environment, then `overrides` that are not None.
+
+    Raises SettingsError naming each bad setting.
+    """
+    values: dict[str, object] = {}
+    if file is not None:
+        values.update(_read(file))
+    for name in Settings.model_fields:
+        if (given := environment.get(_PREFIX + name.upper())) is not None:
+            values[name] = given
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        complaints = [FieldError(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        listed = "; ".join(f"{complaint.field}: {complaint.message}" for complaint in complaints)
+        raise SettingsError(f"The settings cannot be used: {listed}", complaints) from error
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"The settings file {file} cannot be read: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"The settings file {file} is not a list of names and values")
+    return content

@@ -1,0 +1,80 @@
+"""Reads the workflow folders: workflows/<name>/{workflow_api.json, widget.yaml} → widgets by name.
+
+The one module of this part that touches files; what it read goes to the audit at once.
+"""
+
+import json
+import re
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import yaml
+
+from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.graph import Graph
+from orchestrator.errors import WorkflowError
+from orchestrator.widgets.audit import audit
+from orchestrator.widgets.definition import parse_definition
+from orchestrator.widgets.widget import Widget
+
+_NAME = re.compile(r"[a-z0-9_-]+")
+
+
+def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
+    """Every widget in `folder`, by name, in alphabetical order: one for each subfolder with a widget.yaml.
+
+    Raises WorkflowError with one line for each fault of all of them, naming folder, node title and input.
+    """
+    if not folder.is_dir():
+        raise WorkflowError(f"{folder} is not a folder")
+    widgets: dict[str, Widget] = {}
+    faults: list[str] = []
+    for path in sorted(folder.iterdir()):
+        if not (path / "widget.yaml").is_file():
+            continue
+        try:
+            widgets[path.name] = _load_one(path, catalog)
+        except WorkflowError as fault:
+            faults += [f"{path.name}: {line}" for line in fault.detail.split("\n")]
+    if faults:
+        raise WorkflowError("\n".join(faults))
+    if not widgets:
+        raise WorkflowError(f"{folder} holds no folder with a widget.yaml")
+    return MappingProxyType(widgets)
+
+
+def _load_one(path: Path, catalog: Catalog) -> Widget:
+    if not _NAME.fullmatch(path.name):
+        raise WorkflowError("a widget's folder is named with a-z, 0-9, - and _ only")
+    definition = parse_definition(_read_yaml(path / "widget.yaml"))
+    drawing = _read_json(path / "workflow_api.json")
+    return audit(path.name, definition, Graph.from_api(drawing), catalog)
+
+
+def _read_json(path: Path) -> object:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as fault:
+        raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        return yaml.load(path.read_text("utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader with one check more
+    except (OSError, ValueError, yaml.YAMLError) as fault:
+        raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
+
+
+def _one_line(fault: Exception) -> str:
+    return " ".join(str(fault).split())
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML lets a key stand twice and keeps the last; in a hand-written file that is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+        mapping = super().construct_mapping(node, deep=deep)
+        if len(mapping) < len(node.value):
+            raise yaml.constructor.ConstructorError("while reading a mapping", node.start_mark, "a key stands twice")
+        return mapping

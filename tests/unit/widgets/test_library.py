@@ -1,0 +1,76 @@
+"""Reading the workflow folders."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.errors import WorkflowError
+from orchestrator.widgets.library import load
+from tests.unit.widgets.drawing import CATALOG, definition, drawing
+
+
+def write(folder: Path, name: str, said: object = None, drawn: object = None) -> Path:
+    path = folder / name
+    path.mkdir()
+    (path / "widget.yaml").write_text(yaml.safe_dump(definition() if said is None else said, sort_keys=False))
+    (path / "workflow_api.json").write_text(json.dumps(drawing() if drawn is None else drawn))
+    return path
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(WorkflowError) as refused:
+        load(folder, CATALOG)
+    return refused.value.detail
+
+
+def test_every_subfolder_with_a_widget_yaml_is_a_widget(tmp_path: Path) -> None:
+    write(tmp_path, "second")
+    write(tmp_path, "a_first-1")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "README.md").write_text("for artists")
+    widgets = load(tmp_path, CATALOG)
+    assert list(widgets) == ["a_first-1", "second"]
+    assert widgets["second"].name == "second"
+    assert widgets["second"].title == "Test"
+    assert list(widgets["second"].definition.parameters)[:3] == ["image", "model", "prompt"]
+
+
+def test_the_faults_of_all_folders_come_at_once_each_line_with_its_folder(tmp_path: Path) -> None:
+    write(tmp_path, "one", said=definition() | {"output": "Nowhere"})
+    write(tmp_path, "two", said=definition() | {"outputs": "Result"})
+    lines = refusal(tmp_path).split("\n")
+    assert lines == [
+        "one: node 'Nowhere': no node has this title, which widget.yaml names",
+        "two: widget.yaml: outputs: Extra inputs are not permitted",
+    ]
+
+
+def test_a_folder_name_that_makes_no_url_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "In Paint")
+    assert refusal(tmp_path) == "In Paint: a widget's folder is named with a-z, 0-9, - and _ only"
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    (write(tmp_path, "a") / "workflow_api.json").unlink()
+    (write(tmp_path, "b") / "workflow_api.json").write_text("{")
+    (write(tmp_path, "c") / "widget.yaml").write_text("title: [")
+    (write(tmp_path, "d") / "widget.yaml").write_text("title: a\ntitle: b\n")
+    (write(tmp_path, "e") / "widget.yaml").write_bytes(b"\xff\xfe\xfa")
+    a, b, c, d, e = refusal(tmp_path).split("\n")
+    assert a.startswith("a: workflow_api.json cannot be read")
+    assert b.startswith("b: workflow_api.json cannot be read")
+    assert c.startswith("c: widget.yaml cannot be read")
+    assert "a key stands twice" in d
+    assert e.startswith("e: widget.yaml cannot be read")
+
+
+def test_the_editors_own_format_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a", drawn={"nodes": [], "links": [], "version": 0.4})
+    assert refusal(tmp_path).startswith("a: This is the format that the editor saves")
+
+
+def test_no_folder_and_no_widgets_are_faults(tmp_path: Path) -> None:
+    assert "is not a folder" in refusal(tmp_path / "nowhere")
+    assert "holds no folder with a widget.yaml" in refusal(tmp_path)

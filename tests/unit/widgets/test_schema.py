@@ -1,0 +1,60 @@
+"""A widget as JSON Schema."""
+
+from typing import Any
+
+from orchestrator.widgets.schema import json_schema, summary
+from tests.unit.widgets.drawing import definition, make_widget
+
+SCHEMA: Any = json_schema(make_widget())
+
+
+def test_only_what_has_no_default_is_required() -> None:
+    assert SCHEMA["required"] == ["image", "prompt"]
+    assert SCHEMA["type"] == "object"
+    assert SCHEMA["additionalProperties"] is True
+
+
+def test_properties_stand_in_the_order_of_the_definition_with_range_default_and_help() -> None:
+    assert list(SCHEMA["properties"])[:4] == ["image", "model", "prompt", "negative_prompt"]
+    assert SCHEMA["properties"]["steps"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 150,
+        "default": 25,
+        "description": "h",
+    }
+    assert SCHEMA["properties"]["cfg_scale"]["type"] == "number"
+    assert SCHEMA["properties"]["prompt"] == {"type": "string", "maxLength": 100_000, "description": "h"}
+    assert SCHEMA["properties"]["seed"]["minimum"] == -1
+    assert SCHEMA["properties"]["seed"]["default"] == -1
+
+
+def test_a_sampler_lists_its_names_and_the_default_is_one_of_them() -> None:
+    said = definition()
+    said["parameters"]["sampler"]["default"] = "k_euler_a"
+    sampler: Any = json_schema(make_widget(said))
+    assert sampler["properties"]["sampler"]["default"] == "Euler a"
+    assert "DPM++ 2M Karras" in sampler["properties"]["sampler"]["enum"]
+
+
+def test_a_picture_is_a_string_that_is_a_url_or_base64() -> None:
+    url, base64 = SCHEMA["properties"]["image"]["anyOf"]
+    assert url["format"] == "uri"
+    assert base64["contentEncoding"] == "base64"
+
+
+def test_a_models_default_is_text_even_if_the_artist_wrote_a_number() -> None:
+    said = definition()
+    said["parameters"]["model"]["default"] = 64094
+    schema: Any = json_schema(make_widget(said))
+    assert schema["properties"]["model"]["default"] == "64094"
+
+
+def test_the_entry_in_the_list_names_the_parameters() -> None:
+    assert summary(make_widget()) == {
+        "name": "test",
+        "title": "Test",
+        "description": "A widget of the tests.",
+        "families": ["sd15", "sdxl"],
+        "parameters": list(definition()["parameters"]),
+    }

@@ -1,0 +1,26 @@
+"""Stable Diffusion WebUI's inpainting as ComfyUI nodes: what core ComfyUI lacks for it, and nothing else.
+
+Loads in ComfyUI and in the embedded backend alike: torch, Pillow and, for the temporary folder, `folder_paths`.
+It must not know the service that uses it.
+"""
+
+from .fill import A1111InpaintFill
+from .masks import A1111InpaintMasks
+from .start import A1111InpaintStart
+from .temporary_image import A1111TemporaryImage
+
+NODE_CLASS_MAPPINGS = {
+    "A1111InpaintMasks": A1111InpaintMasks,
+    "A1111InpaintFill": A1111InpaintFill,
+    "A1111InpaintStart": A1111InpaintStart,
+    "A1111TemporaryImage": A1111TemporaryImage,
+}
+
+NODE_DISPLAY_NAME_MAPPINGS = {
+    "A1111InpaintMasks": "A1111 Inpaint Masks",
+    "A1111InpaintFill": "A1111 Inpaint Fill",
+    "A1111InpaintStart": "A1111 Inpaint Start",
+    "A1111TemporaryImage": "A1111 Temporary Image",
+}
+
+__all__ = ["NODE_CLASS_MAPPINGS", "NODE_DISPLAY_NAME_MAPPINGS"]

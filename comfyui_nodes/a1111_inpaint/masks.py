@@ -1,0 +1,105 @@
+"""Node: from the mask that the artist drew to the three masks that an inpainting run needs.
+
+Rules: a1111-inpaint.md sections 1.3 (mask) and 1.5 (latent mask), with two changes on purpose: the mask takes the
+picture's size before it is blurred, and the feather lies inside the mask, so that the rest of the picture stays exact.
+Must not know how the masks are used.
+"""
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch.nn.functional import pad
+
+from .blur import gaussian_blur
+
+LATENT_CELL = 8
+"""Pixels that one latent cell covers in each direction."""
+
+
+def _levels(picture: Image.Image) -> torch.Tensor:
+    """An 8-bit L picture as uint8 levels (height, width)."""
+    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return flat.reshape(picture.height, picture.width)
+
+
+def chosen_pixels(mask: torch.Tensor, width: int, height: int, invert: bool) -> torch.Tensor:
+    """Which pixels a mask (h, w) of 0..1 chooses, bool (height, width): resized, cut at 0.5, inverted."""
+    if mask.shape == (height, width):
+        chosen = mask >= 0.5
+    else:
+        grey = Image.fromarray((mask.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
+        chosen = _levels(grey.resize((width, height), Image.Resampling.LANCZOS)) >= 128
+    return ~chosen if invert else chosen
+
+
+def latent_mask(blurred: torch.Tensor) -> torch.Tensor:
+    """Levels (8h, 8w) scaled down to one binary cell, 0 or 1, for each 8x8 tile: bicubic, half and less is 0."""
+    height, width = blurred.shape
+    cells = (width // LATENT_CELL, height // LATENT_CELL)
+    return (_levels(Image.fromarray(blurred.numpy()).resize(cells, Image.Resampling.BICUBIC)) >= 128).to(torch.float32)
+
+
+def pad_picture(image: torch.Tensor) -> torch.Tensor:
+    """IMAGE with its last column and row repeated up to a multiple of 8."""
+    right, bottom = -image.shape[2] % LATENT_CELL, -image.shape[1] % LATENT_CELL
+    if not right and not bottom:
+        return image
+    return pad(image.movedim(-1, 1), (0, right, 0, bottom), mode="replicate").movedim(1, -1)
+
+
+def _prepared(mask: torch.Tensor, size: tuple[int, int], blur: int, invert: bool) -> tuple[torch.Tensor, ...]:
+    """The latent, overlay and blurred mask of one picture of (width, height)."""
+    width, height = size
+    border = (0, -width % LATENT_CELL, 0, -height % LATENT_CELL)
+    chosen = pad(chosen_pixels(mask, width, height, invert), border)
+    levels = gaussian_blur(chosen[:height, :width].to(torch.uint8) * 255, blur)
+    levels = pad(levels, border)
+    overlay = levels.to(torch.float32).mul_(2).sub_(255).clamp_(min=0).div_(255)
+    # In a concave corner more than half of the blur's window can be mask although the pixel itself is not.
+    return latent_mask(levels), overlay.mul_(chosen), levels / 255
+
+
+class A1111InpaintMasks:
+    """IMAGE (batch, height, width, channels) and MASK (batch, any size) → padded IMAGE and three MASKs, one a picture.
+
+    Missing masks are repeated from the first on and spare ones are left out, as core nodes do.
+    """
+
+    CATEGORY = "inpaint/a1111"
+    DESCRIPTION = (
+        "Prepares a picture and its mask for inpainting as Stable Diffusion WebUI does it. White is repainted. "
+        "The picture keeps its size; where that is no multiple of 8, its edge is repeated at the right and the bottom."
+    )
+    FUNCTION = "prepare"
+    RETURN_TYPES = ("IMAGE", "MASK", "MASK", "MASK")
+    RETURN_NAMES = ("image", "latent_mask", "overlay_mask", "blurred_mask")
+    OUTPUT_TOOLTIPS = (
+        "The picture, padded to a multiple of 8. Encode this one.",
+        "One hard-edged cell for each 8x8 pixels, for Set Latent Noise Mask.",
+        "How much of the result shows. It fades inside the mask and is zero outside. For Image Composite Masked.",
+        "The mask as it was blurred, for A1111 Inpaint Fill.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        blur = "How many pixels wide the edge fades (sigma of a Gaussian), inwards. 0 is a hard edge."
+        invert = "0 repaints what is white, 1 repaints the rest."
+        return {
+            "required": {
+                "image": ("IMAGE", {"tooltip": "The picture to repaint."}),
+                "mask": ("MASK", {"tooltip": "White is repainted. Any size: it is stretched to the picture's."}),
+                "mask_blur": ("INT", {"default": 4, "min": 0, "max": 64, "tooltip": blur}),
+                "invert": ("INT", {"default": 0, "min": 0, "max": 1, "tooltip": invert}),
+            }
+        }
+
+    def prepare(
+        self, image: torch.Tensor, mask: torch.Tensor, mask_blur: int, invert: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        pictures, height, width = image.shape[:3]
+        drawn = mask.reshape(-1, *mask.shape[-2:])[:pictures].cpu()
+        prepared = [_prepared(one, (width, height), mask_blur, invert == 1) for one in drawn]
+        served = [prepared[turn % len(prepared)] for turn in range(pictures)]
+        cells, overlay, blurred = (torch.stack(kind).to(image.device) for kind in zip(*served, strict=True))
+        return pad_picture(image), cells, overlay, blurred

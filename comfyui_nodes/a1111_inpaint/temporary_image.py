@@ -1,0 +1,76 @@
+"""Node: hands the result over as a PNG in ComfyUI's temporary folder, from where /view serves it.
+
+Unlike Save Image it writes no prompt into the file, keeps few files, and never runs from the cache: every run has an
+`executed` message and a picture of its own. Must not know who fetches the picture.
+"""
+
+import contextlib
+import struct
+import uuid
+import zlib
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+import torch
+
+SUBFOLDER = "orchestrator/out"
+KEPT_FILES = 200
+
+
+def png_bytes(levels: torch.Tensor) -> bytes:
+    """An uncompressed PNG of uint8 (height, width, 3), without metadata.
+
+    Pillow would spend 50 to 100 ms of a megapixel on filters and compression; the file lives for minutes and mostly
+    travels over a local wire. Format: RFC 2083, colour type 2, filter 0 in every row.
+    """
+    height, width = levels.shape[:2]
+    rows = torch.zeros((height, 1 + 3 * width), dtype=torch.uint8)
+    rows[:, 1:] = levels.reshape(height, -1)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(rows.numpy().tobytes(), level=0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def drop_old(folder: Path, keep: int) -> None:
+    """Deletes all but the newest `keep` pictures; one that somebody else deletes meanwhile is no error."""
+    files = []
+    for file in folder.glob("*.png"):
+        with contextlib.suppress(FileNotFoundError):
+            files.append((file.stat().st_mtime_ns, file))
+    for _, file in sorted(files, reverse=True)[keep:]:
+        file.unlink(missing_ok=True)
+
+
+class A1111TemporaryImage:
+    """IMAGE (batch, height, width, 3 or more) → one PNG a picture; levels are cut to whole ones as WebUI does."""
+
+    CATEGORY = "inpaint/a1111"
+    DESCRIPTION = "Shows the result and hands it over as a PNG without metadata. Nothing is kept in the output folder."
+    FUNCTION = "hand_over"
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        return {"required": {"images": ("IMAGE", {"tooltip": "The pictures to hand over."})}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_: object) -> float:  # noqa: N802 - ComfyUI's name
+        return float("nan")  # unequal to itself: ComfyUI never takes this node from its cache
+
+    def hand_over(self, images: torch.Tensor) -> dict[str, Any]:
+        folder = Path(folder_paths.get_temp_directory()) / SUBFOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        shown = []
+        for image in images:
+            name = f"{uuid.uuid4().hex}.png"
+            levels = (image[..., :3].cpu() * 255).clamp(0, 255).to(torch.uint8)
+            (folder / name).write_bytes(png_bytes(levels))
+            shown.append({"filename": name, "subfolder": SUBFOLDER, "type": "temp"})
+        drop_old(folder, max(KEPT_FILES, len(shown)))
+        return {"ui": {"images": shown}}

@@ -1,0 +1,77 @@
+"""Fill against a plain restatement of a1111-inpaint.md section 1.4 on whole pictures."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+
+
+def filled_as_stated(image: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
+    """Levels (height, width, 3): every layer computed over the whole picture."""
+    rgb = (image[0].numpy() * 255).round().astype(np.uint8)
+    alpha = 255 - (mask[0].numpy() * 255).round().astype(np.uint8)
+    premultiplied = Image.fromarray(np.dstack([rgb, np.full_like(alpha, 255)]), "RGBA").convert("RGBa")
+    visible = Image.new("RGBa", premultiplied.size)
+    visible.paste(premultiplied, (0, 0), Image.fromarray(alpha))
+    canvas = Image.new("RGBA", visible.size)
+    for radius in (256, 64, 16, 16, 4, 4, 4, 4, 2, 2, 0):
+        canvas = Image.alpha_composite(canvas, visible.filter(ImageFilter.GaussianBlur(radius)).convert("RGBA"))
+    return np.asarray(canvas)[..., :3]
+
+
+def ellipse(height: int, width: int, soft: bool) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    distance = (x - 0.2) ** 2 + (y + 0.1) ** 2
+    mask = (0.2 - distance).mul(8).add(0.5).clamp(0, 1) if soft else (distance < 0.2).float()
+    return ((mask * 255).round() / 255)[None]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(200, 260), (64, 48), (17, 300)])
+def test_fill_follows_the_stated_rule_to_the_bit(node, picture, height, width, soft):
+    image, mask = picture(height, width), ellipse(height, width, soft)
+    (filled,) = node("A1111InpaintFill").fill(image, mask)
+    assert np.array_equal((filled[0] * 255).round().numpy(), filled_as_stated(image, mask))
+
+
+def test_unmasked_pixels_stay_exact(node, picture):
+    image, mask = picture(90, 70), ellipse(90, 70, soft=True)
+    (filled,) = node("A1111InpaintFill").fill(image, mask)
+    assert torch.equal(filled[mask == 0], image[mask == 0])
+    assert not torch.equal(filled[mask == 1], image[mask == 1])
+
+
+def test_empty_mask_changes_nothing(node, picture):
+    image = picture(33, 44)
+    assert torch.equal(node("A1111InpaintFill").fill(image, torch.zeros(1, 33, 44))[0], image)
+
+
+def test_all_white_mask_gives_the_mean_colour_instead_of_black(node, picture):
+    image = picture(40, 56)
+    (filled,) = node("A1111InpaintFill").fill(image, torch.ones(1, 40, 56))
+    assert (filled - image.mean((1, 2))).abs().max() <= 0.51 / 255
+
+
+def test_where_no_surroundings_arrive_their_mean_colour_stands(node):
+    image = torch.zeros(1, 64, 2400, 3)
+    image[:, :, :4] = torch.tensor([1.0, 0.0, 0.0])
+    mask = torch.ones(1, 64, 2400)
+    mask[:, :, :4] = 0
+    (filled,) = node("A1111InpaintFill").fill(image, mask)
+    assert (filled_as_stated(image, mask)[:, -1] == 0).all(), "WebUI's rule leaves black here"
+    assert torch.equal(filled[0, :, -1], torch.tensor([1.0, 0.0, 0.0]).expand(64, 3))
+
+
+def test_each_picture_of_a_batch_takes_its_mask(node, picture):
+    fill = node("A1111InpaintFill").fill
+    pictures = torch.cat([picture(24, 24, 1), picture(24, 24, 2)])
+    masks = torch.cat([torch.zeros(1, 24, 24), ellipse(24, 24, soft=False)])
+    (filled,) = fill(pictures, masks)
+    assert torch.equal(filled[0], pictures[0])
+    assert torch.equal(filled[1], fill(pictures[1:], masks[1:])[0][0])
+    assert torch.equal(fill(pictures, masks[1:])[0][0], fill(pictures[:1], masks[1:])[0][0])
+
+
+def test_mask_of_another_size_is_refused_with_both_sizes(node, picture):
+    with pytest.raises(ValueError, match=r"16x8 .* 16x24"):
+        node("A1111InpaintFill").fill(picture(24, 16), torch.ones(1, 8, 16))

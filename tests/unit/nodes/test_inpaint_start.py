@@ -1,0 +1,79 @@
+"""Latent noise and latent nothing against the rule of a1111-inpaint.md section 1.5.3."""
+
+import pytest
+import torch
+
+
+class ScaledFormat:
+    """A latent format with a scale and a shift, so that forgetting either shows."""
+
+    def process_out(self, latent: torch.Tensor) -> torch.Tensor:
+        return latent / 0.18215 + 0.5
+
+
+class Model:
+    def get_model_object(self, name: str) -> ScaledFormat:
+        return {"latent_format": ScaledFormat()}[name]
+
+
+@pytest.fixture
+def latent() -> dict[str, torch.Tensor]:
+    return {"samples": torch.randn((2, 4, 6, 5), generator=torch.Generator().manual_seed(1))}
+
+
+@pytest.fixture
+def mask() -> torch.Tensor:
+    mask = torch.zeros(1, 6, 5)
+    mask[:, 2:4, 1:4] = 1
+    return mask
+
+
+def drawn_by_the_sampler(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
+    """Core's rule: the global CPU generator, seeded, one draw for the whole batch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.randn(shape)
+
+
+@pytest.mark.parametrize("seed", [0, 123, 2**32 - 2, 2**64 - 1])
+def test_latent_noise_is_the_noise_of_the_sampler_in_the_scale_of_the_vae(node, latent, mask, seed):
+    (started,) = node("A1111InpaintStart").start(latent, mask, Model(), "latent noise", seed)
+    noise = drawn_by_the_sampler(seed, (2, 4, 6, 5)) / 0.18215 + 0.5
+    assert torch.equal(started["samples"], torch.where(mask[:, None] == 1, noise, latent["samples"]))
+
+
+def test_latent_nothing_is_the_zero_of_the_model(node, latent, mask):
+    (started,) = node("A1111InpaintStart").start(latent, mask, Model(), "latent nothing", 7)
+    assert torch.equal(started["samples"], torch.where(mask[:, None] == 1, torch.tensor(0.5), latent["samples"]))
+
+
+def test_latent_cut_out_of_a_batch_gets_the_noise_of_its_places(node, latent, mask):
+    (started,) = node("A1111InpaintStart").start(latent | {"batch_index": [3, 1]}, mask, Model(), "latent noise", 9)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(9)  # core draws the batch one by one as soon as places are named
+        whole = [torch.randn(1, 4, 6, 5)[0] / 0.18215 + 0.5 for _ in range(4)]
+    inside = mask[0] == 1
+    assert torch.equal(started["samples"][0][:, inside], whole[3][:, inside])
+    assert torch.equal(started["samples"][1][:, inside], whole[1][:, inside])
+
+
+def test_each_latent_takes_its_mask(node, latent, mask):
+    masks = torch.cat([mask, torch.zeros_like(mask)])
+    (started,) = node("A1111InpaintStart").start(latent, masks, Model(), "latent nothing", 0)
+    assert not torch.equal(started["samples"][0], latent["samples"][0])
+    assert torch.equal(started["samples"][1], latent["samples"][1])
+
+
+def test_rest_of_the_latent_and_the_global_generator_are_left_alone(node, latent, mask):
+    before, state = latent["samples"].clone(), torch.random.get_rng_state()
+    noise_mask = torch.ones(1)
+    given = latent | {"noise_mask": noise_mask}
+    (started,) = node("A1111InpaintStart").start(given, mask, Model(), "latent noise", 0)
+    assert started["noise_mask"] is noise_mask
+    assert torch.equal(latent["samples"], before)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_mask_of_another_size_is_refused_with_both_sizes(node, latent):
+    with pytest.raises(ValueError, match=r"40x48 .* 5x6"):
+        node("A1111InpaintStart").start(latent, torch.ones(1, 48, 40), Model(), "latent noise", 0)

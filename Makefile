@@ -1,0 +1,42 @@
+# Each goal sets up what it needs. PYTHON may name another interpreter (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo run test check format bench obedience contact clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/orchestrator demo
+
+run: $(READY)
+	$(BIN)/orchestrator serve
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(READY)
+	@$(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.node_time
+
+obedience: $(READY)
+	$(BIN)/python -m benchmarks.obedience
+
+clean:
+	rm -rf .venv demo build *.egg-info

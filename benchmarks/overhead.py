@@ -1,0 +1,99 @@
+"""What the service adds to a job: request in to link out, against a backend that answers at once.
+
+Service and backend are processes of their own, as in production. The backend (`tests/fakes`) needs no time for a job,
+so all that a caller waits is overhead: parsing, decoding and encoding a 512x512 picture and its mask, compiling, two
+uploads, the run's messages and reads, the result. Every job has a picture of its own, so nothing is saved by caching.
+"""
+
+import asyncio
+import socket
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+from PIL import Image
+
+from benchmarks.report import figure
+from benchmarks.service import serving
+from tests.integration.models import SD15, write_header
+from tests.integration.pictures import box_mask, text, values
+
+_SIDE = 512
+_JOBS = 200
+
+
+@asynccontextmanager
+async def _instant_backend() -> AsyncIterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "tests.fakes.comfyui", "--port", str(port)]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await asyncio.wait_for(process.wait(), 10)
+
+
+def _bodies() -> list[dict[str, object]]:
+    """One request for each job, each with a picture like a photograph: smooth, with grain."""
+    draw = np.random.default_rng(1)
+    mask = text(box_mask((_SIDE, _SIDE), 100))
+    bodies: list[dict[str, object]] = []
+    for seed in range(_JOBS):
+        coarse = Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+            (_SIDE, _SIDE), Image.Resampling.BICUBIC
+        )
+        grain = draw.integers(0, 8, (_SIDE, _SIDE, 3), dtype=np.uint8)
+        picture = Image.fromarray(np.asarray(coarse) // 2 + grain)
+        bodies.append(values(image=text(picture), mask=mask, seed=seed))
+    return bodies
+
+
+async def _run(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object]], callers: int) -> list[float]:
+    """Seconds that each job took, with so many callers at once."""
+    waiting = list(bodies)
+    seconds: list[float] = []
+
+    async def call() -> None:
+        while waiting:
+            body = waiting.pop()
+            started = time.perf_counter()
+            async with session.post("/widgets/inpaint", json=body) as answer:
+                if answer.status != 200:
+                    raise RuntimeError(await answer.text())
+                await answer.read()
+            seconds.append(time.perf_counter() - started)
+
+    await asyncio.gather(*(call() for _ in range(callers)))
+    return seconds
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder)
+        write_header(data / "models" / "checkpoints" / "demo.safetensors", SD15)
+        async with _instant_backend() as backend:
+            config = data / "config.yaml"
+            config.write_text(f"backends: [{{url: '{backend}'}}]\ndisk_floor_gb: 0\n")
+            async with serving(data, "--config", str(config)) as session:
+                bodies = _bodies()
+                await _run(session, bodies[:10], 1)
+                for callers in (1, 32):
+                    started = time.perf_counter()
+                    seconds = sorted(await _run(session, bodies, callers))
+                    wall = time.perf_counter() - started
+                    conditions = {"callers": callers, "picture": f"{_SIDE}x{_SIDE}", "backend": "answers at once"}
+                    figure("overhead_p50", 1000 * statistics.median(seconds), "ms", len(seconds), **conditions)
+                    figure("overhead_p99", 1000 * seconds[int(0.99 * len(seconds))], "ms", len(seconds), **conditions)
+                    figure("overhead_jobs_per_second", len(seconds) / wall, "1/s", len(seconds), **conditions)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

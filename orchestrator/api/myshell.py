@@ -1,0 +1,65 @@
+"""`/public/v1/widget/run`: the envelope that MyShell's runtime speaks around a widget.
+
+`{"widget_id", "input"}`, where input is a JSON object or a string that holds one, is answered with
+`{"success": true, "result": "<JSON string>"}`; errors keep their status and say `"success": false`.
+"""
+
+import json
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from orchestrator.api.body import parse_json
+from orchestrator.api.decode import json_object
+from orchestrator.api.keys import PIPELINE
+from orchestrator.api.problems import code_of, headers_of, status_of
+from orchestrator.api.widgets import answer_headers, output_format
+from orchestrator.errors import FieldError, InvalidParameters, OrchestratorError
+from orchestrator.pipeline import WidgetRequest
+
+WIDGET_IDS: Mapping[str, str] = {"1782399147535691776": "inpaint"}
+"""MyShell's id of a widget to its name here; a name is taken too."""
+
+_TRACE = "x-myshell-openapi-trace-id"
+
+
+async def run_widget(request: web.Request) -> web.Response:
+    """POST /public/v1/widget/run"""
+    traced = {_TRACE: request.headers[_TRACE]} if _TRACE in request.headers else {}
+    try:
+        envelope = await json_object(request)
+        name, raw = _widget_name(envelope), await _input(envelope)
+        answer = await request.app[PIPELINE].run(WidgetRequest(name, raw, output_format(request)))
+    except OrchestratorError as error:
+        return _failure(error, traced)
+    result = {"success": True, "result": json.dumps({"url": answer.url})}
+    return web.json_response(result, headers=answer_headers(answer) | traced)
+
+
+def _widget_name(envelope: Mapping[str, object]) -> str:
+    given = str(envelope.get("widget_id", ""))
+    return WIDGET_IDS.get(given, given)
+
+
+async def _input(envelope: Mapping[str, object]) -> Mapping[str, object]:
+    given = envelope.get("input", {})
+    if isinstance(given, str | bytes):
+        try:
+            given = await parse_json(given.encode() if isinstance(given, str) else given)
+        except ValueError:
+            given = None
+    if not isinstance(given, dict):
+        raise InvalidParameters(None, [FieldError("input", "must be a JSON object, or a string that holds one")])
+    return given
+
+
+def _failure(error: OrchestratorError, headers: Mapping[str, str]) -> web.Response:
+    body = {
+        "success": False,
+        "error_code": code_of(error),
+        "error_head": (type(error).__doc__ or "").split("\n")[0],
+        "msg": error.detail,
+        "errors": [{"field": item.field, "message": item.message} for item in error.fields],
+        "retryable": error.retryable,
+    }
+    return web.json_response(body, status=status_of(error), headers=headers_of(error) | dict(headers))

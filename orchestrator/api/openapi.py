@@ -1,0 +1,144 @@
+"""`/openapi.json`: the whole API in OpenAPI 3.1, made from the same definitions that check the requests."""
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from aiohttp import web
+
+from orchestrator.api.keys import PIPELINE
+from orchestrator.widgets.schema import json_schema
+from orchestrator.widgets.widget import Widget
+
+Described = dict[str, Any]
+"""A part of the document, as JSON."""
+
+_PROBLEM: Described = {
+    "type": "object",
+    "required": ["type", "title", "status", "code", "detail", "errors", "retryable"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["field", "message"],
+                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+        "retryable": {"type": "boolean"},
+    },
+}
+_LINK: Described = {"type": "object", "required": ["url"], "properties": {"url": {"type": "string", "format": "uri"}}}
+_HEADERS: Described = {
+    "X-Job-Id": {"description": "The job's id, for `GET /jobs/{id}`", "schema": {"type": "string", "format": "uuid"}},
+    "X-Seed": {"description": "The seed that was used", "schema": {"type": "integer"}},
+    "X-Ignored-Parameters": {"description": "Keys that the widget does not know", "schema": {"type": "string"}},
+    "Server-Timing": {"description": "Milliseconds of each stage", "schema": {"type": "string"}},
+}
+_PROBLEMS: Mapping[str, str] = {
+    "400": "The body is not what its content type says",
+    "403": "The link has expired or was not signed by this service",
+    "404": "No such widget, model, job or image",
+    "413": "The body is too large",
+    "422": "Parameters, pictures or models that cannot be used, each named",
+    "429": "Too many jobs are waiting; see Retry-After",
+    "502": "The backend failed",
+    "503": "No backend can run this now",
+    "504": "The backend took too long",
+    "507": "The image store is full",
+}
+
+
+def _json(description: str, schema: Described) -> Described:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _failures(*statuses: str) -> Described:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _PROBLEMS[status], "content": content} for status in statuses}
+
+
+def _operation(
+    name: str, summary: str, responses: Described, parameters: Sequence[Described] = (), **more: object
+) -> Described:
+    return {"operationId": name, "summary": summary, "parameters": list(parameters), "responses": responses, **more}
+
+
+def _parameter(name: str, place: str) -> Described:
+    return {"name": name, "in": place, "required": True, "schema": {"type": "string"}}
+
+
+def _widget_path(widget: Widget) -> Described:
+    schema = json_schema(widget)
+    body = {kind: {"schema": schema} for kind in ("application/json", "multipart/form-data")}
+    done = _json("The image's temporary link", _LINK) | {"headers": _HEADERS}
+    return {
+        "get": _operation(
+            f"describe_{widget.name}",
+            f"{widget.title}: its parameters as JSON Schema",
+            {"200": {"description": "Schema"}},
+        ),
+        "post": _operation(
+            f"run_{widget.name}",
+            widget.title,
+            {"200": done, **_failures(*_PROBLEMS)},
+            description=widget.description,
+            requestBody={"required": True, "content": body},
+        ),
+    }
+
+
+def _myshell_path() -> Described:
+    body = {
+        "type": "object",
+        "required": ["widget_id", "input"],
+        "properties": {"widget_id": {"type": "string"}, "input": {"type": ["string", "object"]}},
+    }
+    result = {"type": "object", "properties": {"success": {"type": "boolean"}, "result": {"type": "string"}}}
+    answers = {status: _json(text, {"type": "object"}) for status, text in _PROBLEMS.items()}
+    request = {"required": True, "content": {"application/json": {"schema": body}}}
+    done = _json("The widget's result, a JSON string", result)
+    return {
+        "post": _operation(
+            "run_myshell_widget", "Run a widget in MyShell's envelope", {"200": done, **answers}, requestBody=request
+        )
+    }
+
+
+def describe(widgets: Mapping[str, Widget]) -> Described:
+    """The OpenAPI document of a service with these widgets."""
+    anything: Described = {"type": "object"}
+    image = {"description": "The image", "content": {"image/jpeg": {}, "image/png": {}}}
+    signed = [_parameter("key", "path"), _parameter("expires", "query"), _parameter("signature", "query")]
+    fetched = {"200": image, **_failures("403", "404")}
+    job = {"200": _json("The job", anything), **_failures("404")}
+    paths: Described = {
+        "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
+        **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
+        "/public/v1/widget/run": _myshell_path(),
+        "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
+        "/jobs/{id}": {"get": _operation("get_job", "Where a job stands", job, [_parameter("id", "path")])},
+        "/healthz": {"get": _operation("healthz", "Alive", {"200": _json("Alive", anything)})},
+        "/readyz": {
+            "get": _operation(
+                "readyz", "Ready for a job", {"200": _json("Ready", anything), "503": _json("Not yet", anything)}
+            )
+        },
+        "/openapi.json": {"get": _operation("openapi", "This document", {"200": _json("OpenAPI 3.1", anything)})},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "ComfyUI orchestrator", "version": version("comfy-orchestrator")},
+        "paths": paths,
+        "components": {"schemas": {"Problem": _PROBLEM}},
+    }
+
+
+async def get_openapi(request: web.Request) -> web.Response:
+    """GET /openapi.json"""
+    return web.json_response(describe(request.app[PIPELINE].widgets))

@@ -1,0 +1,92 @@
+"""Errors as RFC 9457 problems: one table from class to status, one middleware, never a traceback."""
+
+import json
+import logging
+import math
+import re
+from collections.abc import Mapping
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from orchestrator import errors
+
+log = logging.getLogger(__name__)
+
+STATUS: Mapping[type[errors.OrchestratorError], int] = {
+    errors.MalformedBody: 400,
+    errors.BodyTooLarge: 413,
+    errors.UnknownWidget: 404,
+    errors.InvalidParameters: 422,
+    errors.ImageNotFound: 404,
+    errors.LinkExpired: 403,
+    errors.JobNotFound: 404,
+    errors.RequestError: 400,
+    errors.ModelNotFound: 404,
+    errors.ModelMismatch: 422,
+    errors.ModelError: 422,
+    errors.QueueFull: 429,
+    errors.NoBackend: 503,
+    errors.BackendTimeout: 504,
+    errors.BackendError: 502,
+    errors.StorageFull: 507,
+    errors.OrchestratorError: 500,
+}
+"""The nearest class in an error's ancestry counts."""
+
+
+def status_of(error: errors.OrchestratorError) -> int:
+    """The HTTP status of an error."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def code_of(error: errors.OrchestratorError) -> str:
+    """The error's class as a word in snake case, such as `invalid_parameters`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+
+
+def headers_of(error: errors.OrchestratorError) -> dict[str, str]:
+    """`Retry-After` in whole seconds where the error knows it."""
+    if isinstance(error, errors.QueueFull):
+        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return {}
+
+
+def problem(
+    status: int, code: str, detail: str, fields: tuple[errors.FieldError, ...] = (), retryable: bool = False
+) -> web.Response:
+    """An `application/problem+json` response."""
+    body = {
+        "type": "about:blank",
+        "title": web.Response(status=status).reason,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "errors": [{"field": item.field, "message": item.message} for item in fields],
+        "retryable": retryable,
+    }
+    return web.Response(status=status, text=json.dumps(body), content_type="application/problem+json")
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answers every error that leaves a handler as a problem."""
+    try:
+        return await handler(request)
+    except errors.OrchestratorError as error:
+        status = status_of(error)
+        if status >= 500:
+            log.error("%s %s: %s", request.method, request.path, error.detail)
+        answer = problem(status, code_of(error), error.detail, error.fields, error.retryable)
+        answer.headers.update(headers_of(error))
+        return answer
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        answer = problem(error.status, error.reason.lower().replace(" ", "_"), error.text or error.reason)
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except Exception:  # the edge of a request: whatever is left is our own fault, and is logged whole
+        log.exception("%s %s failed", request.method, request.path)
+        return problem(500, "internal_error", "The service failed; its log says why.")

@@ -1,0 +1,17 @@
+"""Every route of the service, written out."""
+
+from aiohttp import web
+
+from orchestrator.api import health, images, jobs, myshell, openapi, widgets
+
+ROUTES = (
+    web.get("/widgets", widgets.list_widgets),
+    web.get("/widgets/{name}", widgets.describe_widget),
+    web.post("/widgets/{name}", widgets.run_widget),
+    web.post("/public/v1/widget/run", myshell.run_widget),
+    web.get("/images/{key}", images.get_image),
+    web.get("/jobs/{id}", jobs.get_job),
+    web.get("/openapi.json", openapi.get_openapi),
+    web.get("/healthz", health.healthz),
+    web.get("/readyz", health.readyz),
+)

@@ -1,0 +1,119 @@
+"""The command line: `orchestrator serve`, `orchestrator demo`, `orchestrator check`."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from orchestrator.api.keys import BOARD
+from orchestrator.app import create_app, load_widgets
+from orchestrator.demo import run as demo_run
+from orchestrator.errors import OrchestratorError
+from orchestrator.settings import Settings, load
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the answer is the process's exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
+    )
+    try:
+        return int(options.run(options))
+    except OrchestratorError as error:
+        print(f"orchestrator: {error.detail}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="orchestrator", description="Stable Diffusion widgets over HTTP, run by ComfyUI."
+    )
+    commands = parser.add_subparsers(required=True)
+    serve = commands.add_parser("serve", help="answer requests until stopped")
+    serve.add_argument("--host", help="address to listen on (127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")
+    serve.set_defaults(run=_serve)
+    show = commands.add_parser("demo", help="repaint a sample picture and show before, mask and after")
+    show.add_argument("--output", type=Path, default=Path("demo/result.png"), help="where the picture goes")
+    show.set_defaults(run=_demo)
+    check = commands.add_parser("check", help="say whether settings and workflows can be used")
+    check.set_defaults(run=_check)
+    for command in (serve, show, check):
+        command.add_argument("--config", type=Path, help="YAML file of settings")
+        command.add_argument("--data", type=Path, help="folder for pictures and models")
+    return parser
+
+
+def _settings(options: argparse.Namespace, **overrides: object) -> Settings:
+    return load(options.config, os.environ, data=options.data, **overrides)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _settings(options, host=options.host, port=options.port)
+
+    async def until_stopped() -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        async with _running(settings):
+            await stopped.wait()
+            log.info("stopping")
+
+    asyncio.run(until_stopped())
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    settings = _settings(options, host="127.0.0.1", port=0)
+    logging.getLogger().setLevel(logging.WARNING)
+
+    async def once() -> None:
+        async with _running(settings) as (url, app):
+            service = demo_run.DemoService(url, lambda: tuple(app[BOARD].unfinished()))
+            await demo_run.run(service, options.output)
+
+    asyncio.run(once())
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    widgets = load_widgets(settings)
+    print(f"settings and {len(widgets)} workflows can be used: {', '.join(widgets)}")
+    return 0
+
+
+@asynccontextmanager
+async def _running(settings: Settings) -> AsyncIterator[tuple[str, web.Application]]:
+    """The service listening, with its address; stopped at the end."""
+    listening = socket.create_server((settings.host, settings.port))
+    port = listening.getsockname()[1]
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{port}"
+    app = create_app(settings.model_copy(update={"public_url": settings.public_url or url}))
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listening).start()
+        log.info("listening on %s", url)
+        yield url, app
+    finally:
+        await runner.cleanup()
+        listening.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""A backend as a child process: started, read, probed until ready, started again when it dies, stopped with us.
+
+Knows nothing of what the program is; the probe and the command line are handed in.
+"""
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from orchestrator.comfy.supervision import Backoff, keep_running
+from orchestrator.errors import BackendLost
+
+_LINE_END = re.compile(rb"[\r\n]+")
+_LONGEST_LINE = 8192
+
+
+class BackendProcess:
+    """One child that is kept running while the `async with` block lasts.
+
+    `ready` is asked every `probe_seconds` after a start and answers whether the backend can take a job; when it has not
+    within `start_deadline` seconds, the child is stopped and started again. Its output goes to the log
+    `orchestrator.backend.<name>`, a line a record. Stopping is SIGTERM to the child's process group, and SIGKILL after
+    `stop_deadline` seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        ready: Callable[[], Awaitable[bool]],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        start_deadline: float = 60.0,
+        stop_deadline: float = 5.0,
+        probe_seconds: float = 0.1,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.name = name
+        self._argv = tuple(argv)
+        self._ready = ready
+        self._env = dict(env) if env is not None else None
+        self._cwd = cwd
+        self._start_deadline = start_deadline
+        self._stop_deadline = stop_deadline
+        self._probe_seconds = probe_seconds
+        self._backoff = backoff or Backoff(first=0.5, limit=30.0, calm=60.0)
+        self._log = logging.getLogger(f"orchestrator.backend.{name}")
+        self._is_ready = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._pid: int | None = None
+        self._starts = 0
+        self._failure = "see its log"
+
+    async def __aenter__(self) -> "BackendProcess":
+        self._task = asyncio.create_task(
+            keep_running(f'Process of backend "{self.name}"', self._live, self._backoff), name=f"process {self.name}"
+        )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._task = None
+
+    @property
+    def pid(self) -> int | None:
+        """The running child's, None between two lives."""
+        return self._pid
+
+    @property
+    def starts(self) -> int:
+        """How often the child has been started."""
+        return self._starts
+
+    @property
+    def is_ready(self) -> bool:
+        """True from the first good answer of the probe until the child ends."""
+        return self._is_ready.is_set()
+
+    async def started(self, deadline: float | None = None) -> None:
+        """Waits until the child is ready. Raises BackendLost after `deadline` seconds (default: the start deadline)."""
+        seconds = self._start_deadline if deadline is None else deadline
+        try:
+            async with asyncio.timeout(seconds):
+                await self._is_ready.wait()
+        except TimeoutError as error:
+            raise BackendLost(f'Backend "{self.name}" was not ready after {seconds:g} s: {self._failure}') from error
+
+    async def _live(self) -> None:
+        child = await self._start()
+        pump = asyncio.create_task(self._pump(child), name=f"output {self.name}")
+        try:
+            await self._until_ready(child)
+            self._is_ready.set()
+            raise BackendLost(f"the process ended with code {await child.wait()}")
+        except BackendLost as error:
+            self._failure = str(error)
+            raise
+        finally:
+            self._is_ready.clear()
+            await self._stop(child)
+            self._pid = None
+            await asyncio.wait({pump}, timeout=1.0)
+            pump.cancel()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        child = await asyncio.create_subprocess_exec(
+            *self._argv,
+            env=self._env,
+            cwd=self._cwd,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._starts += 1
+        self._pid = child.pid
+        self._log.info("started as process %d", child.pid)
+        return child
+
+    async def _until_ready(self, child: asyncio.subprocess.Process) -> None:
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(self._start_deadline):
+                while not await self._ready():
+                    if child.returncode is not None:
+                        raise BackendLost(f"the process ended with code {child.returncode} before it was ready")
+                    await asyncio.sleep(self._probe_seconds)
+        except TimeoutError as error:
+            raise BackendLost(f"the process was not ready after {self._start_deadline:g} s") from error
+        self._log.info("ready after %.1f s", time.monotonic() - started)
+
+    async def _stop(self, child: asyncio.subprocess.Process) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if child.returncode is not None:
+                return
+            # The group, so that what the child started ends with it.
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._stop_deadline):
+                    await child.wait()
+
+    async def _pump(self, child: asyncio.subprocess.Process) -> None:
+        assert child.stdout is not None
+        rest = b""
+        while chunk := await child.stdout.read(65536):
+            # Progress bars end their lines with a carriage return, and some with nothing for a long time.
+            *lines, rest = _LINE_END.split(rest + chunk)
+            if len(rest) > _LONGEST_LINE:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._tell(line)
+        self._tell(rest)
+
+    def _tell(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip()
+        if text:
+            self._log.info("%s", text[:_LONGEST_LINE])

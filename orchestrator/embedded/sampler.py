@@ -1,0 +1,133 @@
+"""A whole sampling run: noise, schedule, solver, guidance, as ComfyUI's KSampler nodes put them together."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from orchestrator.embedded import samplers_ode as ode
+from orchestrator.embedded import samplers_sde as sde
+from orchestrator.embedded.checkpoint import LATENT_SCALE, Model
+from orchestrator.embedded.guidance import Guidance, Inpaint
+from orchestrator.embedded.monitor import Monitor
+from orchestrator.embedded.schedule import noise_levels
+
+_Ode: TypeAlias = Callable[[ode.Denoise, Tensor, Tensor, ode.Report], Tensor]
+_Sde: TypeAlias = Callable[[ode.Denoise, Tensor, Tensor, ode.Report, sde.NoiseSource], Tensor]
+
+_ODE: dict[str, _Ode] = {
+    "euler": ode.euler,
+    "heun": ode.heun,
+    "dpm_2": ode.dpm_2,
+    "lms": ode.lms,
+    "dpmpp_2m": ode.dpmpp_2m,
+    "ddim": ode.euler,  # the same step; what differs is the noise outside of the mask
+}
+_ANCESTRAL: dict[str, _Sde] = {
+    "euler_ancestral": sde.euler_ancestral,
+    "dpm_2_ancestral": sde.dpm_2_ancestral,
+    "dpmpp_2s_ancestral": sde.dpmpp_2s_ancestral,
+}
+_BROWNIAN: dict[str, _Sde] = {
+    "dpmpp_sde": sde.dpmpp_sde,
+    "dpmpp_2m_sde": sde.dpmpp_2m_sde,
+    "dpmpp_2m_sde_heun": sde.dpmpp_2m_sde_heun,
+    "dpmpp_3m_sde": sde.dpmpp_3m_sde,
+}
+SAMPLERS = (
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "dpm_2",
+    "dpm_2_ancestral",
+    "lms",
+    "dpmpp_2s_ancestral",
+    "dpmpp_sde",
+    "dpmpp_2m",
+    "dpmpp_2m_sde",
+    "dpmpp_2m_sde_heun",
+    "dpmpp_3m_sde",
+    "ddim",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a KSampler node is set to. `first` and `last` are steps of the schedule, `last` exclusive.
+
+    `finish` makes the last level zero when the run stops before the schedule's end.
+    """
+
+    seed: int
+    steps: int
+    cfg: float
+    sampler: str
+    scheduler: str
+    denoise: float = 1.0
+    first: int = 0
+    last: int = 10_000
+    finish: bool = True
+    add_noise: bool = True
+
+
+def _sigmas(model: Model, settings: Settings) -> Tensor:
+    levels = noise_levels(model.shelf.levels, settings.scheduler, settings.sampler, settings.steps, settings.denoise)
+    if settings.last < len(levels) - 1:
+        levels = levels[: settings.last + 1].clone()
+        if settings.finish:
+            levels[-1] = 0
+    return levels[settings.first :]
+
+
+def _noise(latent: Tensor, seed: int) -> Tensor:
+    return torch.randn(latent.shape, dtype=latent.dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def _mask(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask of any size, [h, w], [n, h, w] or [n, 1, h, w], as [batch, channels, h, w] of the latent."""
+    planes = mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1]).float()
+    sized = interpolate(planes, size=like.shape[-2:], mode="bilinear")
+    repeats = math.ceil(like.shape[0] / sized.shape[0])
+    return sized.repeat(repeats, like.shape[1], 1, 1)[: like.shape[0]]
+
+
+def _solve(settings: Settings, denoise: Guidance, x: Tensor, sigmas: Tensor, report: ode.Report) -> Tensor:
+    name = settings.sampler
+    if name in _ODE:
+        return _ODE[name](denoise, x, sigmas, report)
+    if name in _ANCESTRAL:
+        return _ANCESTRAL[name](denoise, x, sigmas, report, sde.fresh_noise(x, settings.seed))
+    source = sde.brownian_noise(x, settings.seed, sigmas)
+    return _BROWNIAN[name](denoise, x, sigmas, report, source)
+
+
+def sample(
+    model: Model,
+    positive: Tensor,
+    negative: Tensor,
+    latent: Tensor,
+    mask: Tensor | None,
+    settings: Settings,
+    monitor: Monitor,
+) -> Tensor:
+    """Latents [batch, 4, h, w] in the autoencoder's scale to the sampled ones; raises Interrupted through `monitor`."""
+    sigmas = _sigmas(model, settings)
+    if len(sigmas) < 2:
+        return latent
+    inner = latent * LATENT_SCALE
+    noise = _noise(inner, settings.seed) if settings.add_noise else torch.zeros_like(inner)
+    inpaint = None
+    if mask is not None:
+        outside = _noise(inner, settings.seed + 1) if settings.sampler == "ddim" else noise
+        inpaint = Inpaint(_mask(mask, inner), inner, outside)
+    guidance = Guidance(model.unet(), model.shelf.levels, positive, negative, settings.cfg, inpaint, monitor.check)
+    highest = model.shelf.levels.highest
+    at_top = math.isclose(float(sigmas[0]), highest, rel_tol=1e-5) or float(sigmas[0]) > highest
+    x = inner + noise * ((1 + sigmas[0] ** 2).sqrt() if at_top else sigmas[0])
+    total = len(sigmas) - 1
+    sampled = _solve(settings, guidance, x, sigmas, lambda step: monitor.step(step + 1, total))
+    return sampled / LATENT_SCALE

@@ -1,0 +1,40 @@
+"""A real ComfyUI beside the embedded backend, both with the demo model and this project's node pack.
+
+Needs COMFYUI_DIR (its checkout) and COMFYUI_PYTHON (a Python that can run it); without them the tests are skipped.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.demo_model.build import build
+from tests.comfyui.backends import REPOSITORY, Backend, comfyui_arguments, embedded_arguments, started
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with the demo model's checkpoint and LoRAs."""
+    folder = tmp_path_factory.mktemp("models")
+    build(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def comfyui(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """A real ComfyUI on a free port with folders of its own."""
+    place, python = os.environ.get("COMFYUI_DIR"), os.environ.get("COMFYUI_PYTHON")
+    if not place or not python:
+        pytest.skip("no real ComfyUI: set COMFYUI_DIR to its checkout and COMFYUI_PYTHON to a Python that runs it")
+    folder = tmp_path_factory.mktemp("comfyui")
+    with started(comfyui_arguments(python, models, folder), folder, Path(place)) as backend:
+        yield backend
+
+
+@pytest.fixture(scope="session")
+def embedded(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+    """The embedded backend on a free port."""
+    folder = tmp_path_factory.mktemp("embedded")
+    with started(embedded_arguments(models, folder), folder, REPOSITORY) as backend:
+        yield backend

@@ -1,0 +1,125 @@
+"""The JSON parser for bodies with pictures in them says what json.loads says, and holds nobody up."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.api.body import LONG, Json, collect, parse, parse_json
+from orchestrator.errors import BodyTooLarge
+from tests.unit.loop_gap import LIMIT, least_worst_gap
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+TRICKY = st.lists(st.sampled_from(['"', "\\", "/", "\n", "é", "€", "😀", "u", "d83d", "a", " ", ":"]), max_size=40).map(
+    "".join
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT | TRICKY,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(TEXT.filter(lambda name: len(name) < 3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def texts(value: Json) -> Json:
+    """The value with every long string as str again."""
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, list):
+        return [texts(item) for item in value]
+    if isinstance(value, dict):
+        return {name: texts(item) for name, item in value.items()}
+    return value
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES, st.booleans(), st.integers(24, 40), st.booleans())
+@example(["😀" * 30], True, 25, False)
+def test_any_json_is_what_json_loads_makes_of_it(value: Json, ascii_only: bool, piece: int, php: bool) -> None:
+    written = json.dumps(value, ensure_ascii=ascii_only)
+    if php:
+        written = written.replace("/", "\\/")
+    # a name may be up to 2 characters, each up to two escapes of 6 bytes
+    assert texts(parse(written.encode(), long=26, piece=piece)) == json.loads(written)
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES, st.data())
+def test_a_damaged_body_is_refused_where_json_loads_refuses_it(value: Json, data: st.DataObject) -> None:
+    written = bytearray(json.dumps(value, ensure_ascii=data.draw(st.booleans())).encode())
+    written[data.draw(st.integers(0, len(written) - 1))] = data.draw(st.sampled_from(list(b'"\\{}[]:,u0 \n\x00\xff')))
+    try:
+        expected = json.loads(written.decode())
+        json.dumps(expected, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        with pytest.raises(ValueError):
+            parse(bytes(written), long=26, piece=24)
+    else:
+        try:
+            assert texts(parse(bytes(written), long=26, piece=24)) == expected
+        except ValueError as error:
+            assert "name is too long" in str(error)  # noqa: PT017
+
+
+def test_long_strings_are_bytes_and_short_ones_are_not() -> None:
+    value = parse(json.dumps({"image": "A" * LONG, "prompt": "p" * 20_000}).encode())
+    assert isinstance(value, dict)
+    assert value["image"] == b"A" * LONG
+    assert value["prompt"] == "p" * 20_000
+
+
+def test_a_prompt_of_20000_escaped_characters_stays_text() -> None:
+    assert parse(json.dumps({"image": "A" * LONG, "prompt": "😀" * 20_000}).encode())["prompt"] == "😀" * 20_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe{\x00}\x00",
+        b'{"a": NaN}',
+        b'{"a": "\\ud83d"}',
+        b"[" * 100_000,
+        b'{"a": ' + b"1" * 5000 + b"}",
+        b'{"' + b"n" * LONG + b'": 1}',
+        b'["' + b"A" * LONG + b"\n" + b'"]',
+        b'["' + b"A" * LONG + b'\\ud83d"]',
+        b'["' + b"A" * LONG + b'\\x"]',
+        b'["' + b"A" * LONG,
+        b'["' + b"A" * LONG + b"\\",
+        b"[" + b"1," * 1_500_000 + b"1]",
+        b'["' + b"A" * LONG + b'"' + b',""' * 1_000_000 + b"]",
+    ],
+    ids=lambda body: f"{bytes(body[:12])!r} {len(body)}",
+)
+def test_what_is_not_json_or_too_much_of_it_is_a_value_error(body: bytes) -> None:
+    with pytest.raises(ValueError):
+        parse(body)
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    assert parse(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize("escape", [b"", b"\\/", b"\\n"], ids=["plain", "as PHP writes it", "with line ends"])
+async def test_a_50_megabyte_body_does_not_hold_up_the_event_loop(escape: bytes) -> None:
+    picture = (b"QUJD" * 18 + b"QUJ" + escape) * 666_000
+    body = bytearray(b'{"prompt": "a heart", "image": "' + picture + b'", "steps": 25}')
+    gap = await least_worst_gap(lambda: parse_json(body))
+    print(f"{len(body) / 1e6:.0f} MB of JSON, worst gap {gap * 1000:.1f} ms")
+    assert gap <= LIMIT
+
+
+async def pieces(*content: bytes) -> AsyncIterator[bytes]:
+    for piece in content:
+        yield piece
+
+
+async def test_a_body_is_collected_up_to_its_limit() -> None:
+    assert await collect(pieces(b"ab", b"cd"), 4) == b"abcd"
+    with pytest.raises(BodyTooLarge):
+        await collect(pieces(b"ab", b"cde"), 4)

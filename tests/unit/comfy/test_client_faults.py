@@ -1,0 +1,174 @@
+"""The client against a backend that misbehaves: every job still ends, and truly."""
+
+import asyncio
+import time
+from uuid import uuid4
+
+import pytest
+
+from orchestrator.comfy.client import Upload
+from orchestrator.errors import BackendLost, ExecutionFailed
+from tests.fakes.comfyui import FakeComfyUI, plain_png
+from tests.unit.comfy.graphs import client_of, picture_graph
+from tests.unit.comfy.test_client import new_id, until
+
+
+async def test_a_socket_dropped_at_any_message_loses_no_job():
+    # 6 nodes make about 22 messages; the numbers past the last one drop nothing and do no harm.
+    for number in range(1, 24):
+        async with FakeComfyUI(run_seconds=0.01, steps=2) as fake, client_of(fake.url) as client:
+            await client.opened()
+            fake.faults.drop_at = number
+            assert await client.run(picture_graph(), new_id(), "9", deadline=5) == fake.result_png, number
+
+
+async def test_each_new_socket_has_a_fresh_client_id():
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        for count in range(1, 5):
+            await until(lambda count=count: len(fake.client_ids) == count and fake.sockets)
+            fake.drop_sockets()
+        await until(lambda: len(fake.client_ids) == 5)
+        assert len(set(fake.client_ids)) == 5
+        assert client.connected or await client.opened() is None
+
+
+async def test_progress_comes_again_for_jobs_submitted_after_a_drop():
+    told = []
+    async with FakeComfyUI(run_seconds=0.3, steps=3) as fake, client_of(fake.url) as client:
+        await client.opened()
+        fake.drop_sockets()
+        await until(lambda: len(fake.client_ids) == 2)
+        await client.opened()
+        await client.run(picture_graph(), new_id(), "9", deadline=5, on_progress=told.append)
+    assert any(progress.steps == 3 for progress in told)
+
+
+async def test_the_status_broadcast_alone_ends_a_run_without_waiting_for_the_poll():
+    own = {"execution_start", "execution_cached", "executing", "progress_state", "executed", "execution_success"}
+    async with FakeComfyUI(run_seconds=0.1) as fake, client_of(fake.url, poll=60) as client:
+        fake.faults.mute = frozenset(own)
+        assert await client.run(picture_graph(), new_id(), "9", deadline=5) == fake.result_png
+
+
+async def test_a_stalled_publisher_is_covered_by_the_poll():
+    async with FakeComfyUI(run_seconds=0.05) as fake, client_of(fake.url) as client:
+        fake.faults.mute = frozenset("*")
+        assert await client.run(picture_graph(), new_id(), "9", deadline=5) == fake.result_png
+
+
+async def test_a_run_cached_as_a_whole_without_an_executed_message_has_its_picture():
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        fake.faults.mute = frozenset({"executed", "executing", "progress_state"})
+        assert await client.run(picture_graph(), new_id(), "9", deadline=5) == fake.result_png
+
+
+async def test_history_that_comes_late_is_waited_for_but_not_for_a_whole_poll():
+    async with FakeComfyUI() as fake, client_of(fake.url, poll=30) as client:
+        fake.faults.late_history = 0.1
+        started = time.monotonic()
+        assert await client.run(picture_graph(), new_id(), "9", deadline=20) == fake.result_png
+        assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize("request_", ["GET /history", "GET /queue"])
+async def test_server_errors_while_following_are_endured(request_):
+    async with FakeComfyUI(run_seconds=0.3) as fake, client_of(fake.url, grace=5) as client:
+        fake.faults.fail(request_, times=2)
+        assert await client.run(picture_graph(), new_id(), "9", deadline=5) == fake.result_png
+
+
+async def test_a_backend_that_keeps_failing_is_lost_after_the_grace():
+    async with FakeComfyUI(run_seconds=10) as fake, client_of(fake.url) as client:
+        fake.faults.fail("GET /history", times=1000)
+        with pytest.raises(BackendLost, match="HTTP 500"):
+            await client.run(picture_graph(), new_id(), "9", deadline=5)
+        await until(lambda: not fake.engine.queue()["queue_running"])
+
+
+@pytest.mark.parametrize("status", [502, 0])
+async def test_an_accepted_graph_whose_answer_was_lost_is_followed_not_sent_again(status):
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        fake.faults.fail("POST /prompt", status, after_acting=True)
+        assert await client.run(picture_graph(), new_id(), "9", deadline=5) == fake.result_png
+        assert len(fake.prompts) == 1
+
+
+async def test_a_graph_that_never_arrived_is_lost_and_says_why():
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        fake.faults.fail("POST /prompt", 500)
+        with pytest.raises(BackendLost, match="POST /prompt with HTTP 500"):
+            await client.run(picture_graph(), new_id(), "9", deadline=5)
+        assert not fake.requests("POST /interrupt")
+
+
+async def test_a_job_that_the_backend_forgot_is_lost():
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        fake.faults.swallow_prompts = 1
+        with pytest.raises(BackendLost, match="no longer knows"):
+            await client.run(picture_graph(), new_id(), "9", deadline=5)
+
+
+async def test_a_restart_in_mid_job_is_noticed_and_the_next_job_runs():
+    picture = Upload("abc.png", plain_png())
+    async with FakeComfyUI(run_seconds=0.3) as fake, client_of(fake.url, grace=5, poll=30) as client:
+        graph = picture_graph(picture.reference)
+        run = asyncio.create_task(client.run(graph, new_id(), "9", deadline=20, uploads=[picture]))
+        await until(lambda: fake.engine.queue()["queue_running"])
+        await fake.restart()
+        with pytest.raises(BackendLost, match="no longer knows"):
+            await run
+        assert await client.run(graph, new_id(), "9", deadline=20, uploads=[picture]) == fake.result_png
+        assert len(fake.requests("POST /upload/image")) == 2
+
+
+async def test_pictures_are_sent_again_after_the_socket_was_lost():
+    picture = Upload("abc.png", plain_png())
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        await client.opened()
+        await client.upload(picture)
+        fake.drop_sockets()
+        await until(lambda: len(fake.client_ids) == 2)
+        await until(lambda: client.connected)
+        await client.upload(picture)
+        assert len(fake.requests("POST /upload/image")) == 2
+
+
+async def test_a_backend_that_dies_in_mid_job_is_lost_after_the_grace():
+    async with FakeComfyUI(run_seconds=30) as fake, client_of(fake.url) as client:
+        run = asyncio.create_task(client.run(picture_graph(), new_id(), "9", deadline=20))
+        await until(lambda: fake.engine.queue()["queue_running"])
+        await fake.stop()
+        with pytest.raises(BackendLost, match="did not answer"):
+            await run
+
+
+async def test_a_refused_connection_is_a_lost_backend_at_once():
+    async with FakeComfyUI() as fake:
+        pass
+    async with client_of(fake.url, grace=60) as client:
+        started = time.monotonic()
+        with pytest.raises(BackendLost):
+            await client.run(picture_graph(), new_id(), "9", deadline=20)
+        assert time.monotonic() - started < 2
+
+
+async def test_a_picture_that_cannot_be_fetched_is_a_lost_backend():
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        fake.faults.lose_pictures = True
+        with pytest.raises(BackendLost, match=r"fake_00001_\.png with HTTP 404"):
+            await client.run(picture_graph(), new_id(), "9", deadline=5)
+
+
+async def test_a_failed_job_stays_failed_when_the_socket_drops():
+    async with FakeComfyUI(run_seconds=0.05) as fake, client_of(fake.url) as client:
+        await client.opened()
+        fake.faults.raise_in, fake.faults.drop_at = "KSampler", 4
+        with pytest.raises(ExecutionFailed, match="it broke"):
+            await client.run(picture_graph(), new_id(), "9", deadline=5)
+
+
+async def test_a_slow_answer_has_a_deadline():
+    async with FakeComfyUI() as fake, client_of(fake.url, request=0.1, grace=0.1) as client:
+        fake.faults.delays["GET /history"] = 0.4
+        with pytest.raises(BackendLost, match="did not answer GET /history"):
+            await client.run(picture_graph(), str(uuid4()), "9", deadline=5)

@@ -20,7 +20,8 @@ def _save(state: dict[str, Tensor], file: Path, title: str) -> None:
     part = file.with_suffix(f".part{os.getpid()}")
     metadata = {"format": "pt", "modelspec.title": title, "modelspec.architecture": "stable-diffusion-v1"}
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, part, metadata)
-    os.replace(part, file)
+    part.chmod(0o644)
+    part.replace(file)
 
 
 def build(folder: Path) -> None:

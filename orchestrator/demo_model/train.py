@@ -8,7 +8,6 @@ weights as `weights.safetensors` (float16) into the state folder.
 
 import argparse
 import math
-import os
 import random
 import time
 from dataclasses import dataclass
@@ -105,7 +104,7 @@ class Training:
         part = file.with_suffix(".part")
         state = {"net": self.net.state_dict(), "average": self.average, "step": self.step}
         torch.save({**state, "optimiser": self.optimiser.state_dict()}, part)
-        os.replace(part, file)
+        part.replace(file)
 
     def follow(self) -> None:
         """Moves the running average towards the net."""

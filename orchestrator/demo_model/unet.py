@@ -184,7 +184,10 @@ def time_features(timestep: Tensor) -> Tensor:
 
 
 class NarrowUNet(nn.Module):
-    """Predicts the noise: latents [b, 4, h, w] with h, w multiples of 4, timesteps [b], text [b, 77, 768] -> [b, 4, h, w]."""
+    """Predicts the noise [b, 4, h, w] in latents [b, 4, h, w] at timesteps [b], given the text [b, 77, 768].
+
+    h and w are multiples of 4.
+    """
 
     def __init__(self) -> None:
         super().__init__()

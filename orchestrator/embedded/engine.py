@@ -121,7 +121,7 @@ class Engine:
         """One prompt, or the chores of an idle minute."""
         import torch
 
-        prompt = self._prompts.take(_IDLE_SECONDS)
+        prompt = self._prompts.take(_IDLE_SECONDS, self._monitor.begin)
         self._grant_wishes(loaded)
         self._setting.folders.sweep(_SWEPT_AFTER)
         if prompt is None:

@@ -202,9 +202,8 @@ class Executor:
         self._runners: dict[tuple[str, str], Runner] = {}
 
     def run(self, prompt: Prompt) -> Outcome:
-        """Executes a prompt. Never raises for what a node does; that is in the outcome."""
+        """Executes a prompt that the monitor knows of. Never raises for what a node does; that is in the outcome."""
         self._runners = {key: runner for key, runner in self._runners.items() if key[0] in prompt.graph}
-        self.monitor.begin(prompt.prompt_id)
         try:
             return _Run(prompt, self).go()
         finally:

@@ -86,16 +86,21 @@ class Prompts:
             self._condition.notify_all()
             self._tell()
 
-    def take(self, seconds: float) -> Prompt | None:
-        """The next prompt, which now runs; None after `seconds`, on a wish, or when closed."""
+    def take(self, seconds: float, begin: Callable[[str], None]) -> Prompt | None:
+        """The next prompt, which now runs; None after `seconds`, on a wish, or when closed.
+
+        `begin` hears its id before anybody can see that it runs, so that no interrupt comes too early to count.
+        """
         with self._condition:
             if not self._waiting and not self._closed:
                 self._condition.wait(seconds)
             if not self._waiting or self._closed:
                 return None
-            self._running = heapq.heappop(self._waiting)
+            prompt = heapq.heappop(self._waiting)
+            begin(prompt.prompt_id)
+            self._running = prompt
             self._tell()
-            return self._running
+            return prompt
 
     def finish(self, prompt: Prompt, outcome: Outcome) -> None:
         """Writes the history, then lets the queue's change be known, in this order."""

@@ -35,6 +35,7 @@ class Room:
         self.bench.runs.clear()
         graph = {**copy.deepcopy(STEPS_GRAPH), **changes}
         extra = {"client_id": client} if client else {}
+        self.monitor.begin("p")
         return self.executor.run(Prompt(0, "p", graph, extra, outputs))
 
     def kinds(self) -> list[str]:
@@ -183,6 +184,7 @@ def test_a_picture_that_was_swept_away_is_made_again(room: Room, tmp_path: Path)
     for expected in (["draw"], [], ["draw"]):
         room.told.clear()
         room.bench.runs.clear()
+        room.monitor.begin("p")
         room.executor.run(Prompt(0, "p", {"3": node("Draw")}, {"client_id": "me"}, ("3",)))
         assert room.bench.runs == expected
         if not expected:

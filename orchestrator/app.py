@@ -13,7 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from orchestrator.api.keys import BOARD, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
+from orchestrator.api.admission import Admission
+from orchestrator.api.keys import ADMISSION, BOARD, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.comfy.client import BackendClient
@@ -68,10 +69,12 @@ async def _join(
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
-    pool = await open_part(Pool(await _backends(settings, resources), waiting_limit=settings.queue_limit))
+    backends = await _backends(settings, resources)
+    pool = await open_part(Pool(backends, waiting_limit=settings.queue_limit))
     signer = LinkSigner(secret_file(settings.data / "link.key"), settings.public_url)
     board = Board()
     app[BOARD], app[POOL], app[STORE], app[SIGNER] = board, pool, store, signer
+    app[ADMISSION] = Admission(settings.queue_limit + len(backends), pool.queue_full)
     app[OUTPUT_FORMAT] = settings.output_format
     app[PIPELINE] = Pipeline(
         widgets=widgets,

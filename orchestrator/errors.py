@@ -26,6 +26,7 @@ OrchestratorError
 └── SettingsError             the operator: the service does not start
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,11 @@ class OrchestratorError(Exception):
         self.detail = detail or (type(self).__doc__ or "").split("\n")[0]
         self.fields = tuple(fields)
         super().__init__(self.detail)
+
+    @property
+    def code(self) -> str:
+        """The class as a word for programs, such as `invalid_parameters`."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
 
 
 class RequestError(OrchestratorError):

@@ -8,12 +8,12 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
-from orchestrator.comfy.pool import Pool
+from orchestrator.comfy.pool import Lease, Pool
 from orchestrator.comfy.wire import Upload
 from orchestrator.errors import NoBackend, OrchestratorError, UnknownWidget
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
@@ -98,7 +98,7 @@ class Pipeline:
         compiled = compile_graph(widget, values, models, {name: upload.reference for name, upload in uploads.items()})
         watch.lap("compile")
         with self._job(widget, values, watch) as job:
-            async with self.pool.lease(compiled.graph.classes, compiled.checkpoint) as lease:
+            async with self._lease(compiled) as lease:
                 watch.lap("queue")
                 rendered = await self._render(job, lease.backend, compiled, tuple(uploads.values()))
             watch.lap("run")
@@ -141,6 +141,9 @@ class Pipeline:
             loras.append(ChosenLora(lora.file, tag.text_encoder, tag.unet))
         return ChosenModels(checkpoint.file, checkpoint.family, tuple(loras))
 
+    def _lease(self, compiled: CompiledGraph) -> AbstractAsyncContextManager[Lease]:
+        return self.pool.lease(compiled.graph.classes, compiled.checkpoint, deadline=self.deadline_seconds)
+
     @contextmanager
     def _job(self, widget: Widget, values: Values, watch: _Stopwatch) -> Iterator[Job]:
         """A job on the board; however it ends, the board says how, and the log how long it took."""
@@ -149,7 +152,7 @@ class Pipeline:
         try:
             yield job
         except OrchestratorError as error:
-            self.board.move(job.id, Failed(type(error).__name__, error.detail))
+            self.board.move(job.id, Failed(error.code, error.detail))
             raise
         finally:
             self.board.close(job.id, tuple(watch.laps))

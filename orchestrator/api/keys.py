@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from orchestrator.api.admission import Admission
 from orchestrator.comfy.pool import Pool
 from orchestrator.images.encode import OutputFormat
 from orchestrator.images.links import LinkSigner
@@ -9,6 +10,7 @@ from orchestrator.images.store import ImageStore
 from orchestrator.jobs.board import Board
 from orchestrator.pipeline import Pipeline
 
+ADMISSION = web.AppKey("admission", Admission)
 PIPELINE = web.AppKey("pipeline", Pipeline)
 POOL = web.AppKey("pool", Pool)
 STORE = web.AppKey("store", ImageStore)

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from orchestrator.api.body import parse_json
 from orchestrator.api.decode import json_object
-from orchestrator.api.keys import PIPELINE
-from orchestrator.api.problems import code_of, headers_of, status_of
+from orchestrator.api.keys import ADMISSION, PIPELINE
+from orchestrator.api.problems import headers_of, status_of
 from orchestrator.api.widgets import answer_headers, output_format
 from orchestrator.errors import FieldError, InvalidParameters, OrchestratorError
 from orchestrator.pipeline import WidgetRequest
@@ -27,9 +27,10 @@ async def run_widget(request: web.Request) -> web.Response:
     """POST /public/v1/widget/run"""
     traced = {_TRACE: request.headers[_TRACE]} if _TRACE in request.headers else {}
     try:
-        envelope = await json_object(request)
-        name, raw = _widget_name(envelope), await _input(envelope)
-        answer = await request.app[PIPELINE].run(WidgetRequest(name, raw, output_format(request)))
+        with request.app[ADMISSION].enter():
+            envelope = await json_object(request)
+            name, raw = _widget_name(envelope), await _input(envelope)
+            answer = await request.app[PIPELINE].run(WidgetRequest(name, raw, output_format(request)))
     except OrchestratorError as error:
         return _failure(error, traced)
     result = {"success": True, "result": json.dumps({"url": answer.url})}
@@ -56,7 +57,7 @@ async def _input(envelope: Mapping[str, object]) -> Mapping[str, object]:
 def _failure(error: OrchestratorError, headers: Mapping[str, str]) -> web.Response:
     body = {
         "success": False,
-        "error_code": code_of(error),
+        "error_code": error.code,
         "error_head": (type(error).__doc__ or "").split("\n")[0],
         "msg": error.detail,
         "errors": [{"field": item.field, "message": item.message} for item in error.fields],

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import re
 from collections.abc import Mapping
 
 from aiohttp import web
@@ -40,11 +39,6 @@ def status_of(error: errors.OrchestratorError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def code_of(error: errors.OrchestratorError) -> str:
-    """The error's class as a word in snake case, such as `invalid_parameters`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
-
-
 def headers_of(error: errors.OrchestratorError) -> dict[str, str]:
     """`Retry-After` in whole seconds where the error knows it."""
     if isinstance(error, errors.QueueFull):
@@ -77,7 +71,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         status = status_of(error)
         if status >= 500:
             log.error("%s %s: %s", request.method, request.path, error.detail)
-        answer = problem(status, code_of(error), error.detail, error.fields, error.retryable)
+        answer = problem(status, error.code, error.detail, error.fields, error.retryable)
         answer.headers.update(headers_of(error))
         return answer
     except web.HTTPException as error:

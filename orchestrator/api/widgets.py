@@ -6,7 +6,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from orchestrator.api.decode import raw_values
-from orchestrator.api.keys import OUTPUT_FORMAT, PIPELINE
+from orchestrator.api.keys import ADMISSION, OUTPUT_FORMAT, PIPELINE
 from orchestrator.images.encode import OutputFormat
 from orchestrator.pipeline import Answer, WidgetRequest
 from orchestrator.widgets.schema import json_schema
@@ -33,9 +33,9 @@ async def describe_widget(request: web.Request) -> web.Response:
 async def run_widget(request: web.Request) -> web.Response:
     """POST /widgets/{name}: runs it, answers the link of its image"""
     pipeline = request.app[PIPELINE]
-    pipeline.widget(request.match_info["name"])
-    raw = await raw_values(request)
-    answer = await pipeline.run(WidgetRequest(request.match_info["name"], raw, output_format(request)))
+    name = pipeline.widget(request.match_info["name"]).name
+    with request.app[ADMISSION].enter():
+        answer = await pipeline.run(WidgetRequest(name, await raw_values(request), output_format(request)))
     return web.json_response({"url": answer.url}, headers=answer_headers(answer))
 
 

@@ -102,7 +102,7 @@ class Pool:
     def ensure_room(self) -> None:
         """Raises QueueFull when a job that comes now would find no backend idle and no room to wait."""
         if len(self._waiting) >= self._waiting_limit and not any(place.idle for place in self._places):
-            raise self._queue_full()
+            raise self.queue_full()
 
     @asynccontextmanager
     async def lease(
@@ -135,7 +135,7 @@ class Pool:
             place.take(model)
             return place
         if len(self._waiting) >= self._waiting_limit:
-            raise self._queue_full()
+            raise self.queue_full()
         waiter = _Waiter(classes, model, asyncio.get_running_loop().create_future())
         self._waiting.append(waiter)
         return await self._wait(waiter, deadline)
@@ -192,7 +192,8 @@ class Pool:
             return NoBackend("No backend is configured")
         return NoBackend(f"No backend has the node classes {', '.join(missing[0])}")
 
-    def _queue_full(self) -> QueueFull:
+    def queue_full(self) -> QueueFull:
+        """The error for a job that finds no room, with `retry_after` from the mean run so far."""
         ready = sum(place.connection == "ready" for place in self._places)
         run = _UNMEASURED_RUN if self._mean_run is None else self._mean_run
         text = f"{len(self._waiting)} jobs are waiting already"

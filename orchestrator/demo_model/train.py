@@ -1,4 +1,4 @@
-"""Trains the demo model: `python -m orchestrator.demo_model.train --steps 4500 --state DIR`.
+"""Trains the demo model: `python -m orchestrator.demo_model.train --steps 6500 --state DIR`.
 
 Epsilon prediction on Stable Diffusion's schedule. The loss is weighted as for v-prediction, capped: with the usual
 min-SNR weights the noisy steps, where the caption alone decides the shape, count for almost nothing and shapes take
@@ -23,7 +23,7 @@ from orchestrator.demo_model.vae import to_latent
 from orchestrator.demo_model.world import scene
 from orchestrator.embedded.tokenizer import clip_tokenizer
 
-SIZES = ((16, 32), (24, 14))
+SIZES = ((16, 32), (24, 14), (32, 8))
 """Cells a side and pictures a batch: pictures that a sprite fills, and larger ones."""
 
 PEAK_RATE = 1.5e-3
@@ -70,7 +70,8 @@ class Batches:
         self._tokenizer = clip_tokenizer()
 
     def draw(self, ease: float) -> tuple[Tensor, Tensor]:
-        cells, batch = SIZES[self._rng.random() < 0.4 * (1 - ease)]
+        larger = 0.6 * (1 - ease)
+        cells, batch = self._rng.choices(SIZES, (1 - larger, larger * 0.6, larger * 0.4))[0]
         pictures, captions = zip(*(scene(self._rng, cells, ease) for _ in range(batch)), strict=True)
         rgb = torch.stack([torch.from_numpy(picture) for picture in pictures]).permute(0, 3, 1, 2) / 255
         texts = [_caption(caption, self._rng) for caption in captions]
@@ -161,7 +162,7 @@ def train(folder: Path, steps: int) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=6500)
     parser.add_argument("--state", type=Path, required=True)
     arguments = parser.parse_args()
     train(arguments.state, arguments.steps)

@@ -1,7 +1,7 @@
 """The pictures that the demo model knows: one flat sprite on a ground, drawn in art pixels.
 
 An art pixel is one latent cell, an 8x8 tile of the final picture. The world is kept small on purpose (one size of
-sprite, ten shapes that differ in at least a fifth of their cells), so that a net trained for an hour on two cores
+sprite, ten shapes that differ in at least 16 of their 100 cells), so that a net trained for an hour on two cores
 obeys its prompt and a test can tell from the picture whether it did.
 """
 
@@ -147,11 +147,25 @@ def _cells(drawing: str) -> npt.NDArray[np.bool_]:
 SPRITES: dict[str, npt.NDArray[np.bool_]] = {name: _cells(drawing) for name, drawing in _SPRITES.items()}
 """Shape name to its cells, [10, 10] booleans."""
 
-GROUNDS = ("plain", "plain", "plain", "gradient", "photo")
+GROUNDS = ("plain", "plain", "gradient", "photo", "photo")
 
 
 def _jittered(colour: tuple[int, int, int], rng: random.Random) -> npt.NDArray[np.float32]:
     return np.array([value + rng.uniform(-7, 7) for value in colour], np.float32)
+
+
+def _photo(draw: np.random.Generator, cells: int) -> npt.NDArray[np.float32]:
+    """A smooth random field with some grain: what the mean of 8x8 tiles of a photograph looks like."""
+    coarse = int(draw.integers(2, 6))
+    nodes = draw.uniform(0, 255, (coarse, coarse, 3)).astype(np.float32)
+    place = np.linspace(0, coarse - 1, cells, dtype=np.float32)
+    low = np.minimum(place.astype(int), coarse - 2)
+    part = (place - low)[:, None, None]
+    rows = nodes[low] * (1 - part) + nodes[low + 1] * part
+    part = (place - low)[None, :, None]
+    field: npt.NDArray[np.float32] = rows[:, low] * (1 - part) + rows[:, low + 1] * part
+    field += draw.normal(0, draw.uniform(1, 10), field.shape).astype(np.float32)
+    return field
 
 
 def _ground(kind: str, colour: npt.NDArray[np.float32], rng: random.Random, cells: int) -> npt.NDArray[np.float32]:
@@ -160,16 +174,7 @@ def _ground(kind: str, colour: npt.NDArray[np.float32], rng: random.Random, cell
         fall = np.linspace(1, rng.uniform(0.5, 0.8), cells, dtype=np.float32)
         picture *= fall[:, None, None] if rng.random() < 0.7 else fall[None, :, None]
     elif kind == "photo":
-        # A smooth random field with some grain: what the mean of 8x8 tiles of a photograph looks like.
-        draw = np.random.default_rng(rng.getrandbits(32))
-        coarse = draw.uniform(0, 255, (3, 3, 3))
-        place = np.linspace(0, 2, cells)
-        low = np.minimum(place.astype(int), 1)
-        part = (place - low)[:, None, None]
-        rows = coarse[low] * (1 - part) + coarse[low + 1] * part
-        part = (place - low)[None, :, None]
-        picture = (rows[:, low] * (1 - part) + rows[:, low + 1] * part).astype(np.float32)
-        picture += draw.normal(0, 9, picture.shape).astype(np.float32)
+        picture = _photo(np.random.default_rng(rng.getrandbits(32)), cells)
     return picture
 
 

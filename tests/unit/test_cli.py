@@ -1,0 +1,26 @@
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import main
+
+
+def test_check_says_what_can_be_used(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check"]) == 0
+    assert "inpaint, txt2img" in capsys.readouterr().out
+
+
+def test_a_bad_setting_ends_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("port: many")
+    assert main(["serve", "--config", str(config)]) == 2
+    assert "port" in capsys.readouterr().err
+
+
+def test_a_faulty_workflow_stops_the_start_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "workflows" / "broken").mkdir(parents=True)
+    (tmp_path / "workflows" / "broken" / "widget.yaml").write_text("title: Broken")
+    config = tmp_path / "config.yaml"
+    config.write_text(f"workflows: {tmp_path / 'workflows'}")
+    assert main(["serve", "--config", str(config), "--port", "0"]) == 2
+    assert "broken" in capsys.readouterr().err

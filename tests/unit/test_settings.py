@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import SettingsError
+from orchestrator.settings import load
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "config.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_without_a_file_every_setting_has_its_default() -> None:
+    settings = load(None, {})
+    assert (settings.host, settings.port, settings.backends) == ("127.0.0.1", 8080, ())
+    assert (settings.workflows / "inpaint" / "widget.yaml").is_file()
+
+
+def test_the_command_line_wins_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, "port: 1\nhost: 10.0.0.1\nlink_hours: 2")
+    settings = load(file, {"ORCHESTRATOR_PORT": "2", "ORCHESTRATOR_LINK_HOURS": "3"}, port=4, data=None)
+    assert (settings.port, settings.host, settings.link_hours) == (4, "10.0.0.1", 3.0)
+
+
+def test_backends_are_a_list_of_urls_with_names_and_headers(tmp_path: Path) -> None:
+    file = write(tmp_path, "backends:\n  - {url: 'http://gpu:8188', name: gpu, headers: {X-Key: k}}")
+    (backend,) = load(file, {}).backends
+    assert (backend.url, backend.name, backend.headers) == ("http://gpu:8188", "gpu", {"X-Key": "k"})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("prot: 80", "prot"),
+        ("port: many", "port"),
+        ("backends: [{url: gpu}]", r"backends\.0\.url"),
+        ("link_hours: 0", "link_hours"),
+        ("[1, 2]", "names and values"),
+        ("a: b: c", "cannot be read"),
+    ],
+)
+def test_a_bad_setting_is_named(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        load(write(tmp_path, text), {})
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be read"):
+        load(tmp_path / "none.yaml", {})

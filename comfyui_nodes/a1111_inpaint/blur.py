@@ -1,8 +1,8 @@
 """The mask blur of Stable Diffusion WebUI: a Gaussian in two passes, each rounded to whole levels.
 
 Knows levels (0 to 255) and pixels; must not know what the mask is for.
-Rule: a1111-inpaint.md section 1.3.3: sigma = mask_blur, radius int(2.5 sigma + 0.5), reflect-101, whole levels after
-each pass.
+Rule: A1111 v1.10.1, `modules/processing.py` 1621-1631: sigma = mask_blur, radius int(2.5 sigma + 0.5), reflect-101,
+whole levels after each pass.
 """
 
 import torch

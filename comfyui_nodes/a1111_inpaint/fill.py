@@ -1,7 +1,8 @@
 """Node: paints over the masked region with the colours around it, blurred (inpainting_fill 0).
 
-Rule: a1111-inpaint.md section 1.4. Pillow does the arithmetic, since its rounding is part of the result: far from the
-mask's edge little of the surroundings is left, and 8 bits of it decide the colour. Must not know the other nodes.
+Rule: A1111 v1.10.1, `modules/masking.py` 80-96. Pillow does the arithmetic, since its rounding is part of the result:
+far from the mask's edge little of the surroundings is left, and 8 bits of it decide the colour. Must not know the
+other nodes.
 """
 
 from typing import Any

@@ -1,8 +1,8 @@
 """Node: from the mask that the artist drew to the three masks that an inpainting run needs.
 
-Rules: a1111-inpaint.md sections 1.3 (mask) and 1.5 (latent mask), with two changes on purpose: the mask takes the
-picture's size before it is blurred, and the feather lies inside the mask, so that the rest of the picture stays exact.
-Must not know how the masks are used.
+Rules: A1111 v1.10.1, `modules/processing.py` 1610-1660 (mask) and 1738-1745 (latent mask), with two changes on
+purpose: the mask takes the picture's size before it is blurred, and the feather lies inside the mask, so that the rest
+of the picture stays exact. Must not know how the masks are used.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 """Node: what the masked region starts from, in latent space (inpainting_fill 2 and 3).
 
-Rule: a1111-inpaint.md sections 1.5.3 and 5.1.2. Must not know how the noise is drawn for any but the CPU generator.
+Rule: A1111 v1.10.1, `modules/processing.py` 1749-1754. Must not know how the noise is drawn for any but
+the CPU generator.
 """
 
 from typing import Any

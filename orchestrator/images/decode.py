@@ -65,7 +65,7 @@ def decode_picture(data: bytes, field: str, max_pixels: int) -> Image.Image:
 def decode_mask(data: bytes, field: str, max_pixels: int) -> Image.Image:
     """The file as an upright gray picture, 255 where to repaint: its alpha if that varies, else its luma.
 
-    An alpha that is the same everywhere says nothing and is left out (a1111-inpaint.md section 6). Raises
+    An alpha that is the same everywhere says nothing and is left out (A1111 would take it for the mask). Raises
     InvalidParameters naming `field`.
     """
     with _complaints(field):

@@ -1,10 +1,10 @@
 """How much of a mask is left to repaint at latent resolution. Pure arithmetic; must not know how the backend repaints.
 
-A1111's rule (a1111-inpaint.md sections 1.3 and 1.5), as the node pack computes it: the binary mask is blurred
-(Gaussian, sigma = mask_blur pixels, radius int(2.5 sigma + 0.5), border reflected without its edge pixel), padded with
-0 at the right and bottom to a multiple of 8, scaled down by 8 with Pillow's antialiased bicubic filter, and a latent
-cell is repainted where that rounds to 128 of 255 or more. Blur and scaling are linear and separable, so here they are
-one matrix a side.
+A1111's rule (v1.10.1, `modules/processing.py` 1610-1660 and 1738-1745), as the node pack computes it: the binary mask
+is blurred (Gaussian, sigma = mask_blur pixels, radius int(2.5 sigma + 0.5), border reflected without its edge pixel),
+padded with 0 at the right and bottom to a multiple of 8, scaled down by 8 with Pillow's antialiased bicubic filter,
+and a latent cell is repainted where that rounds to 128 of 255 or more. Blur and scaling are linear and separable, so
+here they are one matrix a side.
 """
 
 import math

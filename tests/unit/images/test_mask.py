@@ -67,7 +67,7 @@ def test_random_blots_agree_to_a_few_cells_in_a_hundred(blur: int) -> None:
 
 
 def test_the_figures_of_the_reference_hold() -> None:
-    """a1111-inpaint.md section 1.5: what small masks keep."""
+    """What A1111's rule keeps of small masks, measured with Pillow 13."""
     y, x = np.mgrid[:512, :512]
     line = (y > 250) & (y <= 253)
     circle = (y - 256) ** 2 + (x - 256) ** 2 <= 20**2

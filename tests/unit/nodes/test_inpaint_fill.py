@@ -1,4 +1,4 @@
-"""Fill against a plain restatement of a1111-inpaint.md section 1.4 on whole pictures."""
+"""Fill against a plain restatement of A1111's rule on whole pictures."""
 
 import numpy as np
 import pytest

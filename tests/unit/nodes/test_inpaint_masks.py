@@ -1,4 +1,4 @@
-"""Mask preparation against a plain float64 restatement of a1111-inpaint.md sections 1.3 and 1.5."""
+"""Mask preparation against a plain float64 restatement of A1111's rules."""
 
 import numpy as np
 import pytest

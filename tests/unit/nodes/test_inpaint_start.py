@@ -1,4 +1,4 @@
-"""Latent noise and latent nothing against the rule of a1111-inpaint.md section 1.5.3."""
+"""Latent noise and latent nothing against A1111's rule."""
 
 import pytest
 import torch

@@ -56,10 +56,14 @@ def _bodies() -> list[dict[str, object]]:
     return bodies
 
 
-async def _run(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object]], callers: int) -> list[float]:
-    """Seconds that each job took, with so many callers at once."""
+Stages = dict[str, list[float]]
+"""Name of a stage to its seconds in each job; "whole" is what the caller waited."""
+
+
+async def _run(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object]], callers: int) -> Stages:
+    """What each job took, with so many callers at once."""
     waiting = list(bodies)
-    seconds: list[float] = []
+    stages: Stages = {}
 
     async def call() -> None:
         while waiting:
@@ -69,10 +73,13 @@ async def _run(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object
                 if answer.status != 200:
                     raise RuntimeError(await answer.text())
                 await answer.read()
-            seconds.append(time.perf_counter() - started)
+                timing = answer.headers["Server-Timing"]
+            stages.setdefault("whole", []).append(time.perf_counter() - started)
+            for stage, milliseconds in (part.split(";dur=") for part in timing.split(", ")):
+                stages.setdefault(stage, []).append(float(milliseconds) / 1000)
 
     await asyncio.gather(*(call() for _ in range(callers)))
-    return seconds
+    return stages
 
 
 async def main() -> None:
@@ -86,13 +93,20 @@ async def main() -> None:
                 bodies = _bodies()
                 await _run(session, bodies[:10], 1)
                 for callers in (1, 32):
-                    started = time.perf_counter()
-                    seconds = sorted(await _run(session, bodies, callers))
-                    wall = time.perf_counter() - started
-                    conditions = {"callers": callers, "picture": f"{_SIDE}x{_SIDE}", "backend": "answers at once"}
-                    figure("overhead_p50", 1000 * statistics.median(seconds), "ms", len(seconds), **conditions)
-                    figure("overhead_p99", 1000 * seconds[int(0.99 * len(seconds))], "ms", len(seconds), **conditions)
-                    figure("overhead_jobs_per_second", len(seconds) / wall, "1/s", len(seconds), **conditions)
+                    await _measure(session, bodies, callers)
+
+
+async def _measure(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object]], callers: int) -> None:
+    started = time.perf_counter()
+    stages = await _run(session, bodies, callers)
+    wall = time.perf_counter() - started
+    seconds = sorted(stages.pop("whole"))
+    jobs, conditions = len(seconds), {"callers": callers, "picture": f"{_SIDE}x{_SIDE}", "backend": "answers at once"}
+    figure("overhead_p50", 1000 * statistics.median(seconds), "ms", jobs, **conditions)
+    figure("overhead_p99", 1000 * seconds[int(0.99 * jobs)], "ms", jobs, **conditions)
+    figure("overhead_jobs_per_second", jobs / wall, "1/s", jobs, **conditions)
+    for stage, durations in stages.items():
+        figure(f"overhead_{stage}_p50", 1000 * statistics.median(durations), "ms", jobs, **conditions)
 
 
 if __name__ == "__main__":

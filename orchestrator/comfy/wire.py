@@ -5,7 +5,7 @@ which the answers may be trusted.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from uuid import uuid4
@@ -67,6 +67,8 @@ class Doubtful:
 
 
 UPLOAD_FOLDER = "orchestrator"
+_PIECE = 1 << 18
+"""Bytes of a picture that are handed to the socket at once."""
 
 
 class Wire:
@@ -130,12 +132,14 @@ class Wire:
     async def upload(self, picture: Upload) -> None:
         """POST /upload/image into the temp folder. Raises GraphRejected when the backend does not take the picture."""
         boundary = uuid4().hex
+        head, tail = _around_file(picture.name, boundary)
+        headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(head) + len(picture.data) + len(tail)),
+        }
+        body = _in_pieces(head, picture.data, tail)
         status, _ = await self._call(
-            "POST",
-            "/upload/image",
-            data=_multipart(picture, boundary),
-            headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
-            deadline=self._limits.transfer,
+            "POST", "/upload/image", data=body, headers=headers, deadline=self._limits.transfer
         )
         if 400 <= status < 500:
             raise GraphRejected(f'Backend "{self._name}" refused a picture of {len(picture.data)} bytes: HTTP {status}')
@@ -173,7 +177,7 @@ class Wire:
         path: str,
         *,
         body: Mapping[str, object] | None = None,
-        data: bytes | None = None,
+        data: AsyncIterator[bytes] | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         deadline: float | None = None,
@@ -212,13 +216,24 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _multipart(picture: Upload, boundary: str) -> bytes:
-    # By hand, because aiohttp's writer sends each part on its own: several wake-ups and packets for one picture.
+def _around_file(name: str, boundary: str) -> tuple[bytes, bytes]:
+    """What stands before and after the file in the form that `POST /upload/image` takes."""
     fields = {"type": "temp", "subfolder": UPLOAD_FOLDER, "overwrite": "true"}
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in fields.items()
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
+        for field, value in fields.items()
     ]
-    file = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{picture.name}"\r\n'
+    file = f'--{boundary}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
     head = "".join(parts) + file + "Content-Type: image/png\r\n\r\n"
-    return b"".join([head.encode(), picture.data, f"\r\n--{boundary}--\r\n".encode()])
+    return head.encode(), f"\r\n--{boundary}--\r\n".encode()
+
+
+async def _in_pieces(head: bytes, data: bytes, tail: bytes) -> AsyncIterator[bytes]:
+    # A small picture goes out in one packet. A large one in pieces, for handing over 30 MB at once holds up the loop.
+    if len(data) <= _PIECE:
+        yield head + data + tail
+        return
+    yield head
+    for start in range(0, len(data), _PIECE):
+        yield data[start : start + _PIECE]
+    yield tail

@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -109,21 +109,32 @@ class BackendProcess:
             raise
         finally:
             self._is_ready.clear()
-            await self._stop(child)
-            self._pid = None
-            await asyncio.wait({pump}, timeout=1.0)
-            pump.cancel()
+            await _whole(self._end(child, pump))
+
+    async def _end(self, child: asyncio.subprocess.Process, pump: asyncio.Task[None]) -> None:
+        await self._stop(child)
+        self._pid = None
+        await asyncio.wait({pump}, timeout=1.0)
+        pump.cancel()
 
     async def _start(self) -> asyncio.subprocess.Process:
-        child = await asyncio.create_subprocess_exec(
-            *self._argv,
-            env=self._env,
-            cwd=self._cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
+        making = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *self._argv,
+                env=self._env,
+                cwd=self._cwd,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
         )
+        try:
+            child = await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # asyncio leaks the pipes of a child whose making is cancelled; it takes milliseconds, so let it be made.
+            await self._stop(await making)
+            raise
         self._starts += 1
         self._pid = child.pid
         self._log.info("started as process %d", child.pid)
@@ -168,3 +179,13 @@ class BackendProcess:
         text = line.decode(errors="replace").rstrip()
         if text:
             self._log.info("%s", text[:_LONGEST_LINE])
+
+
+async def _whole(work: Coroutine[None, None, None]) -> None:
+    """Awaits `work` to its end also when cancelled in the middle: a child half stopped would outlive us."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise

@@ -78,7 +78,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     settings = _settings(options, host="127.0.0.1", port=0)
-    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger().setLevel(logging.ERROR)  # the terminal belongs to the progress bar
 
     async def once() -> None:
         async with _running(settings) as (url, app):

@@ -99,20 +99,18 @@ def _check(options: argparse.Namespace) -> int:
 @asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[tuple[str, web.Application]]:
     """The service listening, with its address; stopped at the end."""
-    listening = socket.create_server((settings.host, settings.port))
-    port = listening.getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{port}"
-    app = create_app(settings.model_copy(update={"public_url": settings.public_url or url}))
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
-    try:
-        await runner.setup()
-        await web.SockSite(runner, listening).start()
-        log.info("listening on %s", url)
-        yield url, app
-    finally:
-        await runner.cleanup()
-        listening.close()
+    with socket.create_server((settings.host, settings.port)) as listening:
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{listening.getsockname()[1]}"
+        app = create_app(settings.model_copy(update={"public_url": settings.public_url or url}))
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+        try:
+            await runner.setup()
+            await web.SockSite(runner, listening).start()
+            log.info("listening on %s", url)
+            yield url, app
+        finally:
+            await runner.cleanup()
 
 
 if __name__ == "__main__":

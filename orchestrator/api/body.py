@@ -25,9 +25,10 @@ _PIECE = 1 << 18
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 """What is inside a string, from a place that is not within an escape."""
 _WHOLE = re.compile(
-    rb"(?:[^\\]++|(\\u[dD][89abAB][0-9a-fA-F]{2})(?!\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[0-9a-fA-F]{4}|\\[^u])*+"
+    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u(?![dD][89abAB])[0-9a-fA-F]{4}|\\[^u])*+"
 )
-"""Whole characters and escapes; the group is a high surrogate whose second half is not in sight."""
+"""Whole characters and escapes, up to a high surrogate whose second half is not in sight. Without a capturing group,
+for which re raises SystemError inside a possessive repeat (CPython 3.11)."""
 
 Body = bytes | bytearray
 Json = None | bool | int | float | str | bytes | list["Json"] | dict[str, "Json"]
@@ -155,8 +156,6 @@ def _cut(body: Body, start: int, end: int, piece: int) -> int:
     if body.find(b"\\", start, stop) >= 0:
         match = _WHOLE.match(body, start, stop)
         stop = match.end() if match else start
-        if match and match.end(1) == stop:
-            stop = match.start(1)
     while stop > start and body[stop] & 0xC0 == 0x80:
         stop -= 1
     return stop

@@ -24,6 +24,24 @@ VALUES = st.recursive(
 )
 
 
+DAMAGE = tuple(b'"\\{}[]:,u0 \n\x00\xff')
+
+
+def same_as_json_loads(written: bytes) -> None:
+    """Asserts that both parse it to the same or both refuse it."""
+    try:
+        expected = json.loads(written.decode())
+        json.dumps(expected, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        with pytest.raises(ValueError):
+            parse(written, long=26, piece=24)
+    else:
+        try:
+            assert texts(parse(written, long=26, piece=24)) == expected
+        except ValueError as error:
+            assert "name is too long" in str(error)  # noqa: PT017
+
+
 def texts(value: Json) -> Json:
     """The value with every long string as str again."""
     if isinstance(value, bytes):
@@ -50,18 +68,15 @@ def test_any_json_is_what_json_loads_makes_of_it(value: Json, ascii_only: bool, 
 @given(VALUES, st.data())
 def test_a_damaged_body_is_refused_where_json_loads_refuses_it(value: Json, data: st.DataObject) -> None:
     written = bytearray(json.dumps(value, ensure_ascii=data.draw(st.booleans())).encode())
-    written[data.draw(st.integers(0, len(written) - 1))] = data.draw(st.sampled_from(list(b'"\\{}[]:,u0 \n\x00\xff')))
-    try:
-        expected = json.loads(written.decode())
-        json.dumps(expected, ensure_ascii=False, allow_nan=False).encode()
-    except ValueError:
-        with pytest.raises(ValueError):
-            parse(bytes(written), long=26, piece=24)
-    else:
-        try:
-            assert texts(parse(bytes(written), long=26, piece=24)) == expected
-        except ValueError as error:
-            assert "name is too long" in str(error)  # noqa: PT017
+    written[data.draw(st.integers(0, len(written) - 1))] = data.draw(st.sampled_from(DAMAGE))
+    same_as_json_loads(bytes(written))
+
+
+def test_damage_at_any_place_of_surrogate_pairs_is_refused_where_json_loads_refuses_it() -> None:
+    whole = json.dumps(["\x1f\x1f\U00010000\U000100000\x1f\x1f"]).encode()
+    for place in range(len(whole)):
+        for byte in DAMAGE:
+            same_as_json_loads(whole[:place] + bytes([byte]) + whole[place + 1 :])
 
 
 def test_long_strings_are_bytes_and_short_ones_are_not() -> None:

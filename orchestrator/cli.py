@@ -103,7 +103,8 @@ async def _running(settings: Settings) -> AsyncIterator[tuple[str, web.Applicati
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{listening.getsockname()[1]}"
         app = create_app(settings.model_copy(update={"public_url": settings.public_url or url}))
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
+        # A compressed body is refused, so it is not unpacked either.
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5, auto_decompress=False)
         try:
             await runner.setup()
             await web.SockSite(runner, listening).start()

@@ -4,6 +4,8 @@ OrchestratorError
 ├── RequestError              the caller: the request itself is at fault, nothing was run
 │   ├── MalformedBody         not JSON, not a form, not base64 where that was asked
 │   ├── BodyTooLarge
+│   ├── BodyTooSlow
+│   ├── EncodedBody           compressed, which is refused
 │   ├── UnknownWidget
 │   ├── InvalidParameters     one or more parameters, each named
 │   ├── ImageNotFound
@@ -66,6 +68,14 @@ class MalformedBody(RequestError):
 
 class BodyTooLarge(RequestError):
     """The body is larger than this service takes."""
+
+
+class BodyTooSlow(RequestError):
+    """The body came too slowly."""
+
+
+class EncodedBody(RequestError):
+    """The body is compressed; send it as it is."""
 
 
 class UnknownWidget(RequestError):

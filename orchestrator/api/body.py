@@ -12,8 +12,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 
-from orchestrator.errors import BodyTooLarge
-
 LONG = 1 << 18
 """A string of this many bytes or more, as written, is handed over as bytes. A prompt of 20,000 characters stays a str
 even if each is written as two escapes of six bytes."""
@@ -35,16 +33,14 @@ Json = None | bool | int | float | str | bytes | list["Json"] | dict[str, "Json"
 """A parsed body. JSON has no bytes: a value of that type is the UTF-8 of a string of at least LONG bytes."""
 
 
-async def collect(pieces: AsyncIterator[bytes], limit: int) -> bytearray:
-    """A body as it arrives, such as `request.content.iter_any()`; BodyTooLarge once it passes `limit` bytes.
+async def collect(pieces: AsyncIterator[bytes]) -> bytearray:
+    """A body as it arrives, in one.
 
     Unlike `request.read()` it makes no copy of the whole at the end, which would take 40 ms of the event loop for 48
     MB.
     """
     body = bytearray()
     async for piece in pieces:
-        if len(body) + len(piece) > limit:
-            raise BodyTooLarge(f"The body is larger than the {limit} bytes that this service takes")
         body += piece
     return body
 

@@ -3,16 +3,21 @@
 import io
 from collections.abc import Mapping
 
-from aiohttp import BodyPartReader, web
+from aiohttp import web
+from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
 from orchestrator.api.body import collect, parse_json
-from orchestrator.errors import BodyTooLarge, FieldError, InvalidParameters, MalformedBody
+from orchestrator.api.reading import pieces
+from orchestrator.errors import FieldError, InvalidParameters, MalformedBody
+
+_FIELDS = 64
+"""Parts that a form may have. Each costs the parser as much as a large piece of a picture."""
 
 
 async def raw_values(request: web.Request) -> Mapping[str, object]:
     """The flat mapping that a caller posted; pictures are str, or bytes (files of a form, long strings of JSON).
 
-    Raises MalformedBody and BodyTooLarge.
+    Raises MalformedBody, InvalidParameters for a text that is not UTF-8, and what `reading.pieces` raises.
     """
     if request.content_type == "multipart/form-data":
         return await _form(request)
@@ -20,8 +25,8 @@ async def raw_values(request: web.Request) -> Mapping[str, object]:
 
 
 async def json_object(request: web.Request) -> Mapping[str, object]:
-    """The body as a JSON object, whatever its content type says. Raises MalformedBody and BodyTooLarge."""
-    body = await collect(request.content.iter_any(), request.client_max_size)
+    """The body as a JSON object, whatever its content type says. Raises MalformedBody and what `pieces` raises."""
+    body = await collect(pieces(request))
     try:
         content = await parse_json(body)
     except ValueError as error:
@@ -32,33 +37,30 @@ async def json_object(request: web.Request) -> Mapping[str, object]:
 
 
 async def _form(request: web.Request) -> Mapping[str, object]:
-    values: dict[str, object] = {}
-    left = request.client_max_size
+    """Each piece is parsed as it arrives, which takes no longer than a search for the boundary in it."""
+    fields: list[tuple[MultipartSegment, io.BytesIO]] = []
     try:
-        reader = await request.multipart()
-        async for part in reader:
-            if not isinstance(part, BodyPartReader) or not part.name:
-                raise MalformedBody("Each part of the form needs a name and may not be a form itself")
-            content = await _part(part, left)
-            left -= len(content)
-            values[part.name] = content if part.filename is not None else _text(part.name, content)
-    except (ValueError, AssertionError) as error:
+        _, options = parse_options_header(request.headers["Content-Type"])
+        with PushMultipartParser(options.get("boundary", ""), max_segment_count=_FIELDS) as parser:
+            async for piece in pieces(request):
+                for event in parser.parse(piece):
+                    if isinstance(event, MultipartSegment):
+                        if not event.name:
+                            raise MalformedBody("Each part of the form needs a name")
+                        fields.append((event, io.BytesIO()))
+                    elif event is not None:
+                        fields[-1][1].write(event)
+    except MultipartError as error:
         raise MalformedBody(f"The form cannot be read: {error}") from error
-    return values
+    # BytesIO hands over what it holds without a copy.
+    return {segment.name: _value(segment, content.getvalue()) for segment, content in fields}
 
 
-async def _part(part: BodyPartReader, limit: int) -> bytes:
-    content = io.BytesIO()  # hands over what it holds without the copy that bytes(bytearray) makes
-    while chunk := await part.read_chunk(1 << 16):
-        content.write(chunk)
-        if content.tell() > limit:
-            raise BodyTooLarge("The form is larger than this service takes")
-    return content.getvalue()
-
-
-def _text(name: str, content: bytes) -> str:
+def _value(segment: MultipartSegment, content: bytes) -> str | bytes:
+    if segment.filename is not None:
+        return content
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        complaint = FieldError(name, "is not UTF-8 text; send a picture as a file, with a file name")
+        complaint = FieldError(segment.name, "is not UTF-8 text; send a picture as a file, with a file name")
         raise InvalidParameters(None, [complaint]) from error

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.MalformedBody: 400,
     errors.BodyTooLarge: 413,
+    errors.BodyTooSlow: 408,
+    errors.EncodedBody: 415,
     errors.UnknownWidget: 404,
     errors.InvalidParameters: 422,
     errors.ImageNotFound: 404,

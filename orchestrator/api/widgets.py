@@ -64,5 +64,5 @@ def answer_headers(answer: Answer) -> dict[str, str]:
 
 def _listed(names: Sequence[str]) -> str:
     """Names as a header can carry them: percent-encoded, since they are the caller's own text."""
-    shown = [quote(name[:64], safe=" ") for name in names[:_LISTED]]
+    shown = [quote(name[:64], safe=" ", errors="replace") for name in names[:_LISTED]]
     return ", ".join(shown + ([f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []))

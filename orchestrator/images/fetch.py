@@ -5,6 +5,7 @@ Must not know what the bytes are: whether they are a picture is for `decode` to 
 
 import asyncio
 import io
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -23,11 +24,19 @@ class Fetcher:
     """One HTTP session for all downloads, from `async with` to its end.
 
     `timeout` (seconds) covers a whole download with its redirects; `max_bytes` is checked on what arrives, whatever the
-    server announced. No proxy of the environment, no cookies, no connection kept between two callers' downloads.
+    server announced. `name_servers` ("address" or "address:port") stand in for the system's. No proxy of the
+    environment, no cookies, no connection kept between two callers' downloads.
     """
 
     def __init__(
-        self, guard: AddressGuard, *, max_bytes: int, timeout: float, max_redirects: int, user_agent: str
+        self,
+        guard: AddressGuard,
+        *,
+        max_bytes: int,
+        timeout: float,
+        max_redirects: int,
+        user_agent: str,
+        name_servers: Sequence[str] | None = None,
     ) -> None:
         self._guard = guard
         self._max_bytes = max_bytes
@@ -35,12 +44,20 @@ class Fetcher:
         self._max_redirects = max_redirects
         # Not compressed: a compressed body could be a bomb, and pictures gain nothing by it.
         self._headers = {"User-Agent": user_agent, "Accept": "image/*", "Accept-Encoding": "identity"}
+        self._name_servers = name_servers
         self._session: aiohttp.ClientSession | None = None
+        self._resolver: aiohttp.AsyncResolver | None = None
 
     async def __aenter__(self) -> Self:
+        # Without threads: getaddrinfo would hold one of a few for as long as a dead name server likes.
+        self._resolver = aiohttp.AsyncResolver(nameservers=self._name_servers, timeout=self._timeout)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=64, force_close=True, use_dns_cache=False, socket_factory=self._guard.socket_for
+                limit=64,
+                force_close=True,
+                use_dns_cache=False,
+                resolver=self._resolver,
+                socket_factory=self._guard.socket_for,
             ),
             headers=self._headers,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -54,8 +71,11 @@ class Fetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         session, self._session = self._session, None
+        resolver, self._resolver = self._resolver, None
         if session is not None:
             await session.close()
+        if resolver is not None:
+            await resolver.close()
 
     async def fetch(self, text: str, field: str) -> bytes:
         """The body behind the URL `text`; InvalidParameters naming `field` for everything that can be wrong with it."""

@@ -44,6 +44,7 @@ class PictureSource:
         max_redirects: int = 5,
         user_agent: str = "comfy-orchestrator",
         allow_networks: Sequence[Network | str] = (),
+        name_servers: Sequence[str] | None = None,
     ) -> None:
         self._threads = threads
         self._max_bytes = max_bytes
@@ -54,6 +55,7 @@ class PictureSource:
             timeout=timeout,
             max_redirects=max_redirects,
             user_agent=user_agent,
+            name_servers=name_servers,
         )
 
     async def __aenter__(self) -> Self:

@@ -1,14 +1,12 @@
 """The JSON parser for bodies with pictures in them says what json.loads says, and holds nobody up."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.api.body import LONG, Json, collect, parse, parse_json
-from orchestrator.errors import BodyTooLarge
+from orchestrator.api.body import LONG, Json, parse, parse_json
 from tests.unit.loop_gap import LIMIT, least_worst_gap
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -127,14 +125,3 @@ async def test_a_50_megabyte_body_does_not_hold_up_the_event_loop(escape: bytes)
     gap = await least_worst_gap(lambda: parse_json(body))
     print(f"{len(body) / 1e6:.0f} MB of JSON, worst gap {gap * 1000:.1f} ms")
     assert gap <= LIMIT
-
-
-async def pieces(*content: bytes) -> AsyncIterator[bytes]:
-    for piece in content:
-        yield piece
-
-
-async def test_a_body_is_collected_up_to_its_limit() -> None:
-    assert await collect(pieces(b"ab", b"cd"), 4) == b"abcd"
-    with pytest.raises(BodyTooLarge):
-        await collect(pieces(b"ab", b"cde"), 4)

@@ -1,6 +1,8 @@
 """Pictures from URLs, from real servers on loopback."""
 
 import asyncio
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -157,7 +159,7 @@ async def test_a_name_that_resolves_to_loopback_is_refused_where_its_number_woul
         ("http://user@example.org/a.png", "user name"),
         ("http://8.8.8.8:22/", "port"),
         ("http://name.invalid/a.png", "cannot be resolved"),
-        ("http://" + "a" * 70 + ".example/", "host name is not written"),
+        ("http://" + "a" * 70 + ".example/", "host name"),
         ("http://example.org/" + "a" * 9000, "longer than 8192"),
     ],
 )
@@ -215,3 +217,18 @@ async def test_a_large_download_without_a_length_is_whole(
     image = noise(200, 200)
     url = await answering(b"HTTP/1.1 200 OK\r\n\r\n" + saved(image, "PNG"))
     assert opened((await local_source.read(url, "image")).png).tobytes() == image.tobytes()
+
+
+async def test_a_name_server_that_never_answers_holds_nobody_up(threads: PictureThreads) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        name_server = f"127.0.0.1:{silent.getsockname()[1]}"
+        async with PictureSource(threads, timeout=3, name_servers=[name_server]) as source:
+            asked = [
+                asyncio.create_task(complaint(source, f"http://host{number}.example/a.png")) for number in range(40)
+            ]
+            await asyncio.sleep(0.2)
+            started = time.perf_counter()
+            await asyncio.to_thread(int)  # the threads that everything else uses are free
+            assert time.perf_counter() - started < 1
+            assert all("did not deliver" in said or "resolved" in said for said in await asyncio.gather(*asked))

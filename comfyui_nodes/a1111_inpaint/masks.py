@@ -51,12 +51,15 @@ def pad_picture(image: torch.Tensor) -> torch.Tensor:
 def _prepared(mask: torch.Tensor, size: tuple[int, int], blur: int, invert: bool) -> tuple[torch.Tensor, ...]:
     """The latent, overlay and blurred mask of one picture of (width, height)."""
     width, height = size
-    border = (0, -width % LATENT_CELL, 0, -height % LATENT_CELL)
-    chosen = pad(chosen_pixels(mask, width, height, invert), border)
-    levels = gaussian_blur(chosen[:height, :width].to(torch.uint8) * 255, blur)
-    levels = pad(levels, border)
+    right, bottom = -width % LATENT_CELL, -height % LATENT_CELL
+    chosen = chosen_pixels(mask, width, height, invert)
+    levels = gaussian_blur(chosen.to(torch.uint8) * 255, blur)
+    # As the picture: with 0 there, a last cell of which the picture has three pixels or fewer would never be repainted.
+    levels = levels[torch.arange(height + bottom).clamp(max=height - 1)]
+    levels = levels[:, torch.arange(width + right).clamp(max=width - 1)]
     overlay = levels.to(torch.float32).mul_(2).sub_(255).clamp_(min=0).div_(255)
     # In a concave corner more than half of the blur's window can be mask although the pixel itself is not.
+    chosen = pad(chosen, (0, right, 0, bottom))
     return latent_mask(levels), overlay.mul_(chosen), levels / 255
 
 

@@ -47,7 +47,10 @@ def drop_old(folder: Path, keep: int) -> None:
 
 
 class A1111TemporaryImage:
-    """IMAGE (batch, height, width, 3 or more) → one PNG a picture; levels are cut to whole ones as WebUI does."""
+    """IMAGE (batch, height, width, 3 or more) → one PNG a picture; levels are cut to whole ones as WebUI does.
+
+    Raises ValueError for values that are not finite: they would become black, outside the mask as well.
+    """
 
     CATEGORY = "inpaint/a1111"
     DESCRIPTION = "Shows the result and hands it over as a PNG without metadata. Nothing is kept in the output folder."
@@ -64,6 +67,11 @@ class A1111TemporaryImage:
         return float("nan")  # unequal to itself: ComfyUI never takes this node from its cache
 
     def hand_over(self, images: torch.Tensor) -> dict[str, Any]:
+        if not images.isfinite().all():
+            raise ValueError(
+                "the picture holds values that are no numbers: the model broke down. Lower the weights in the prompt "
+                "and of the LoRAs, or load another VAE or a file of higher precision"
+            )
         folder = Path(folder_paths.get_temp_directory()) / SUBFOLDER
         folder.mkdir(parents=True, exist_ok=True)
         shown = []

@@ -59,6 +59,17 @@ def _shown(value: Any) -> Any:
     return value if value is None or isinstance(value, int | float | bool | str) else str(value)
 
 
+def _declared(graph: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """The graph without inputs that the classes do not declare: ComfyUI drops them, and validation looks at none, so
+    that a link in one may lead nowhere."""
+    found = {}
+    for node_id, node in graph.items():
+        kind = catalogue.get(node["class_type"])
+        names = {spec.name for spec in kind.inputs() if spec.category != "hidden"} if kind else set()
+        found[node_id] = {**node, "inputs": {name: value for name, value in node["inputs"].items() if name in names}}
+    return found
+
+
 class _Run:
     """One prompt from `execution_start` to its outcome."""
 
@@ -69,6 +80,7 @@ class _Run:
         self._messages: list[tuple[str, Mapping[str, Any]]] = []
         self._executed: list[str] = []
         self._keys: dict[str, str] = {}
+        self._graph = _declared(prompt.graph, executor.catalogue)
 
     def _say(self, kind: str, everybody: bool = False, **facts: Any) -> None:
         """A message that is also kept in the history."""
@@ -83,7 +95,7 @@ class _Run:
 
     def go(self) -> Outcome:
         self._say("execution_start")
-        self._keys = keys(self._prompt.graph, self._prompt.outputs, self._executor.catalogue)
+        self._keys = keys(self._graph, self._prompt.outputs, self._executor.catalogue)
         cache = self._executor.cache
         cache.keep(self._keys.values())
         self._executor.drop_stale(self._keys.values())
@@ -107,7 +119,7 @@ class _Run:
                 return
             needed.add(node_id)
             if self._result(node_id) is None:
-                for value in self._prompt.graph[node_id]["inputs"].values():
+                for value in self._graph[node_id]["inputs"].values():
                     if is_link(value) and self._result(value[0]) is None:
                         want(value[0])
 
@@ -167,8 +179,8 @@ class _Run:
         )
 
     def _inputs(self, node_id: str, kind: NodeClass) -> dict[str, Any]:
-        """What the node's runner is called with; inputs that the class does not declare are dropped, as in ComfyUI."""
-        given = self._prompt.graph[node_id]["inputs"]
+        """What the node's runner is called with."""
+        given = self._graph[node_id]["inputs"]
         hidden = {
             "PROMPT": self._prompt.graph,
             "EXTRA_PNGINFO": self._prompt.extra.get("extra_pnginfo"),

@@ -21,9 +21,9 @@ _TEXT_ALIASES = ("lora_te1_",)
 _UNKNOWN = {"hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "dora_scale": "DoRA", "oft_blocks": "OFT"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Change:
-    """The low-rank change of one weight."""
+    """The low-rank change of one weight. Equal only to itself, as tensors cannot be compared in one word."""
 
     up: Tensor
     down: Tensor
@@ -41,9 +41,10 @@ class Change:
         return whole.reshape(tuple(shape)) * self.scale
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lora:
-    """Changes by kohya's name of what they change, such as `lora_unet_mid_block_attentions_0_proj_in`."""
+    """A file as it was read: changes by kohya's name of what they change, such as
+    `lora_unet_mid_block_attentions_0_proj_in`."""
 
     file: Path
     changes: Mapping[str, Change]

@@ -26,7 +26,8 @@ class Prompt:
     @property
     def client(self) -> str | None:
         """The socket that follows this prompt, if the client named one."""
-        return self.extra.get("client_id")
+        client = self.extra.get("client_id")
+        return client if isinstance(client, str) else None
 
     def described(self) -> list[Any]:
         """As queue and history show it."""

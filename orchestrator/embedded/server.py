@@ -53,6 +53,11 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return said
 
 
+def _ids(listed: object) -> list[str]:
+    """The ids in a list that may hold anything, as ComfyUI takes it."""
+    return [item for item in listed if isinstance(item, str)] if isinstance(listed, list) else []
+
+
 def _memory() -> tuple[int, int]:
     """Bytes of memory in all and available, as Linux tells them; zeros elsewhere."""
     try:
@@ -128,7 +133,8 @@ class Routes:
             )
         except (TypeError, ValueError) as error:
             raise web.HTTPBadRequest(text="number is not a number.") from error
-        extra = dict(said.get("extra_data") or {})
+        extra = said.get("extra_data")
+        extra = dict(extra) if isinstance(extra, dict) else {}
         if "client_id" in said:
             extra["client_id"] = said["client_id"]
         return Prompt(number, str(said.get("prompt_id") or uuid4()), said["prompt"], extra, outputs)
@@ -141,7 +147,7 @@ class Routes:
         if said.get("clear"):
             self._parts.prompts.clear()
         if "delete" in said:
-            self._parts.prompts.delete(said["delete"])
+            self._parts.prompts.delete(_ids(said["delete"]))
         return web.Response()
 
     async def history(self, request: web.Request) -> web.Response:
@@ -159,7 +165,7 @@ class Routes:
         if said.get("clear"):
             self._parts.prompts.forget()
         if "delete" in said:
-            self._parts.prompts.forget(said["delete"])
+            self._parts.prompts.forget(_ids(said["delete"]))
         return web.Response()
 
     async def view(self, request: web.Request) -> web.StreamResponse:
@@ -169,6 +175,8 @@ class Routes:
             file = within(folder, query.get("subfolder", ""), query.get("filename", ""))
         except (KeyError, OutsideFolder) as error:
             raise web.HTTPForbidden(text="No such place.") from error
+        except ValueError as error:  # a name that no file system takes
+            raise web.HTTPNotFound from error
         if not file.is_file():
             raise web.HTTPNotFound
         kind = mimetypes.guess_type(file.name)[0] or ""

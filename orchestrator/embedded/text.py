@@ -82,12 +82,18 @@ def pieces(prompt: str) -> list[tuple[str, float]]:
 
 
 def _words(run: str) -> Iterator[str]:
-    """Parts that are tokenized apart: `embedding:name` (textual inversion, which is not offered) and the rest."""
-    for part in re.split(r"(?=[ \n]embedding:)", run):
-        if part.lstrip(" \n").startswith("embedding:"):
-            _log.warning("Textual inversion is not supported: %s left out", part.strip())
-        elif part:
-            yield part
+    """Parts that are tokenized apart, without the names `embedding:name`: textual inversion is not offered.
+
+    As ComfyUI reads what it has no file for: the name ends at a space, and commas beside it stay.
+    """
+    first, *named = re.split(r"[ \n]embedding:", f" {run}" if run.startswith("embedding:") else run)
+    parts = [first]
+    for part in named:
+        name, *rest = part.split() or [""]
+        _log.warning("Textual inversion is not supported: embedding:%s left out", name.strip(","))
+        commas = name[len(name.strip(",")) :]
+        parts.append(" ".join([commas, *rest] if commas else rest))
+    yield from filter(None, parts)
 
 
 def chunks(prompt: str, tokenize: Tokenize) -> list[Chunk]:

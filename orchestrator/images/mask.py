@@ -2,9 +2,9 @@
 
 A1111's rule (v1.10.1, `modules/processing.py` 1610-1660 and 1738-1745), as the node pack computes it: the binary mask
 is blurred (Gaussian, sigma = mask_blur pixels, radius int(2.5 sigma + 0.5), border reflected without its edge pixel),
-padded with 0 at the right and bottom to a multiple of 8, scaled down by 8 with Pillow's antialiased bicubic filter,
-and a latent cell is repainted where that rounds to 128 of 255 or more. Blur and scaling are linear and separable, so
-here they are one matrix a side.
+padded at the right and bottom to a multiple of 8 by its last column and row (A1111 crops instead), scaled down by 8
+with Pillow's antialiased bicubic filter, and a latent cell is repainted where that rounds to 128 of 255 or more. Blur
+and scaling are linear and separable, so here they are one matrix a side.
 """
 
 import math
@@ -64,7 +64,7 @@ def sure_diameter(blur: int) -> int:
 
 
 def _shrinking(size: int, blur: int) -> NDArray[np.float32]:
-    """Blur and down-scaling of one side: shape (ceil(size / 8), size); what is padded is zero and needs no column."""
+    """Blur and down-scaling of one side: shape (ceil(size / 8), size); what is padded repeats the last pixel."""
     cells = math.ceil(size / _CELL)
     gauss = _gauss(blur)
     reach = len(gauss) // 2
@@ -77,7 +77,10 @@ def _shrinking(size: int, blur: int) -> NDArray[np.float32]:
             matrix[cell, first : first + len(inner_taps)] = inner_taps
             continue
         start, weights = _bicubic(cell, cells * _CELL)
-        taps = np.convolve(weights[: size - start], gauss)
+        beyond = weights[size - start :].sum()
+        weights = weights[: size - start].copy()
+        weights[-1] += beyond
+        taps = np.convolve(weights, gauss)
         places = _reflected(np.arange(start - reach, start - reach + len(taps)), size)
         matrix[cell] = np.bincount(places, taps, size)
     return matrix

@@ -181,6 +181,31 @@ async def test_a_waiting_prompt_can_be_taken_back(served: Served) -> None:
     assert await served.get("/history/second") == {}
 
 
+async def test_a_link_to_nowhere_in_an_input_that_is_not_declared_does_no_harm(served: Served) -> None:
+    graph = painting(seed=71)
+    for part in graph.values():
+        part["inputs"]["zzz"] = ["nope", 0]
+    assert (await served.run("00000000-0000-4000-8000-000000000071", graph))["status"]["status_str"] == "success"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/queue", {"delete": [[1], None, "no such prompt"]}),
+        ("/history", {"delete": {"a": 1}}),
+        ("/prompt", {"prompt": painting(seed=72), "extra_data": "abc", "client_id": [1]}),
+    ],
+)
+async def test_values_of_the_wrong_kind_are_passed_over_as_in_comfyui(served: Served, path: str, body: Any) -> None:
+    status, _ = await served.post(path, body)
+    assert status == 200
+
+
+async def test_a_name_that_no_file_can_have_is_not_found(served: Served) -> None:
+    async with served.http.get("/view", params={"filename": "\0.png"}) as answer:
+        assert answer.status == 404
+
+
 async def test_history_is_listed_and_forgotten(served: Served) -> None:
     status, answer = await served.upload(type="temp")
     graph = {"1": node("LoadImage", image=f"{answer['name']} [temp]"), "2": node("PreviewImage", images=["1", 0])}

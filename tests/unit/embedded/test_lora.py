@@ -65,12 +65,20 @@ def test_a_chain_is_summed_and_undone_exactly(patched: tuple[nn.Sequential, Patc
     assert torch.equal(module[0].weight, before)
 
 
+def test_a_file_that_was_read_again_is_merged_anew(patched: tuple[nn.Sequential, Patched]) -> None:
+    module, weights = patched
+    before = module[0].weight.clone()
+    for up in (UP, UP.clone(), 2 * UP):
+        weights.with_loras((Use(linear_lora(up=up), 1.0),))
+        assert torch.allclose(module[0].weight, before + 0.5 * up @ DOWN, atol=1e-6)
+
+
 def test_the_same_chain_again_costs_nothing(patched: tuple[nn.Sequential, Patched]) -> None:
     module, weights = patched
-    chain = (Use(linear_lora(), 0.8),)
-    weights.with_loras(chain)
+    lora = linear_lora()
+    weights.with_loras((Use(lora, 0.8),))
     merged = module[0].weight.data_ptr()
-    weights.with_loras(chain)
+    weights.with_loras((Use(lora, 0.8),))
     assert module[0].weight.data_ptr() == merged
 
 

@@ -69,5 +69,23 @@ def test_textual_inversion_is_left_out() -> None:
     assert [token.id for token in chunk[1:4]] == [1, 3, END]
 
 
+@pytest.mark.parametrize(
+    ("prompt", "same_as"),
+    [
+        ("embedding:thing a cat", "a cat"),
+        ("a embedding:thing, b cat", "a , b cat"),
+        ("embedding:one, embedding:two, bad hands", ", , bad hands"),
+        ("(embedding:thing:1.2) a", " a"),
+        ("a\nembedding:thing", "a"),
+        ("embedding:", ""),
+    ],
+)
+def test_only_the_name_of_a_textual_inversion_is_left_out(prompt: str, same_as: str) -> None:
+    words = [token for token in chunks(prompt, letters)[0] if token.id not in (START, END)]
+    assert [token.id for token in words] == [
+        token.id for token in chunks(same_as, letters)[0] if token.id not in (START, END)
+    ]
+
+
 def test_the_tokenizer_knows_clips_vocabulary() -> None:
     assert clip_tokenizer()("a red heart")["input_ids"] == [START, 320, 736, 1936, END]

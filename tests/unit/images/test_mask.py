@@ -33,7 +33,7 @@ def step_by_step(region: NDArray[np.bool_], blur: int, invert: bool) -> NDArray[
             mask = np.round(
                 sum(weight * np.take(wide, range(i, i + length), axis=axis) for i, weight in enumerate(weights))
             ).astype(np.uint8)
-    mask = np.pad(mask, ((0, -mask.shape[0] % 8), (0, -mask.shape[1] % 8)))
+    mask = np.pad(mask, ((0, -mask.shape[0] % 8), (0, -mask.shape[1] % 8)), mode="edge")
     small = Image.fromarray(mask).resize((mask.shape[1] // 8, mask.shape[0] // 8), Image.Resampling.BICUBIC)
     return np.around(np.asarray(small) / 255).astype(np.uint8)
 

@@ -30,6 +30,14 @@ def read(file: Path) -> np.ndarray:
         return np.asarray(opened)
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_picture_that_is_no_numbers_is_a_failure_and_not_black(hand_over, picture, value):
+    images = picture(8, 8)
+    images[0, 3, 4, 1] = value
+    with pytest.raises(ValueError, match="no numbers"):
+        hand_over(images)
+
+
 @pytest.mark.parametrize(("height", "width"), [(30, 41), (1, 1), (600, 700)])
 def test_png_holds_the_picture(hand_over, picture, height, width):
     images = torch.cat([picture(height, width, 1), picture(height, width, 2)])

@@ -16,7 +16,7 @@ from aiohttp import web
 from orchestrator.api.keys import BOARD
 from orchestrator.app import create_app, load_widgets
 from orchestrator.demo import run as demo_run
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.settings import Settings, load
 
 log = logging.getLogger(__name__)
@@ -96,10 +96,19 @@ def _check(options: argparse.Namespace) -> int:
     return 0
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises SettingsError where the machine has no such address, or somebody listens there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(f"Cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+
 @asynccontextmanager
 async def _running(settings: Settings) -> AsyncIterator[tuple[str, web.Application]]:
     """The service listening, with its address; stopped at the end."""
-    with socket.create_server((settings.host, settings.port)) as listening:
+    with _listen(settings.host, settings.port) as listening:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{listening.getsockname()[1]}"
         app = create_app(settings.model_copy(update={"public_url": settings.public_url or url}))

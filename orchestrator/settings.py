@@ -6,11 +6,13 @@ values can be set so, not the list of backends.
 
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from orchestrator.errors import FieldError, SettingsError
 
@@ -32,6 +34,15 @@ class BackendSettings(_Frozen):
 
     url: str = Field(pattern=r"^https?://[^/?#]+/?$")
     """Where it answers, such as http://127.0.0.1:8188."""
+
+    @field_validator("url")
+    @classmethod
+    def _has_host_and_port(cls, url: str) -> str:
+        parts = urlsplit(url)  # raises ValueError for a port out of range
+        if not parts.hostname or parts.port == 0:
+            raise ValueError("names no host or port")
+        return url
+
     name: str = ""
     """What logs and `GET /readyz` call it; its URL when empty."""
     headers: dict[str, str] = {}
@@ -71,7 +82,7 @@ class Settings(_Frozen):
     """Jobs that may wait; the next is refused with 429."""
     deadline_seconds: float = Field(600.0, gt=0)
     """How long a job may run at a backend before it is cancelled and answered with 504."""
-    fetch_networks: tuple[str, ...] = ()
+    fetch_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
 
 

@@ -5,6 +5,7 @@ messages for a job is `execution`'s.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -164,7 +165,7 @@ def parse_frame(data: bytes) -> PreviewFrame | Unknown:
 def _typed(kind: str, data: Mapping[str, object]) -> Message:
     try:
         return _read(kind, data)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return Unknown(kind)
 
 
@@ -227,8 +228,8 @@ def _optional(value: object) -> str | None:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError("not a number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError("not a number")  # Python's JSON knows Infinity and NaN
     return value
 
 

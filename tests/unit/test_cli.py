@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,16 @@ def test_a_bad_setting_ends_with_a_sentence(tmp_path: Path, capsys: pytest.Captu
     config.write_text("port: many")
     assert main(["serve", "--config", str(config)]) == 2
     assert "port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_port_that_is_taken_ends_with_a_sentence(
+    host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as other:
+        port = str(other.getsockname()[1])
+        assert main(["serve", "--host", host, "--port", port, "--data", str(tmp_path)]) == 2
+    assert f"Cannot listen on {host} port {port}: Address already in use" in capsys.readouterr().err
 
 
 def test_a_faulty_workflow_stops_the_start_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,14 @@ def test_what_cannot_be_read_is_unknown(text):
     assert isinstance(parse_message(text), Unknown)
 
 
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1" + "0" * 400])
+def test_a_number_without_an_end_is_unknown(number):
+    status = f'{{"type": "status", "data": {{"status": {{"exec_info": {{"queue_remaining": {number}}}}}}}}}'
+    progress = f'{{"type": "progress", "data": {{"prompt_id": "a", "node": "1", "value": {number}, "max": 2}}}}'
+    assert isinstance(parse_message(status), Unknown)
+    assert isinstance(parse_message(progress), Unknown)
+
+
 def test_an_unknown_message_keeps_its_type():
     assert parse("crystools.monitor", cpu=1) == Unknown("crystools.monitor")
 

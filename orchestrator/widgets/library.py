@@ -1,4 +1,4 @@
-"""Reads the workflow folders: workflows/<name>/{workflow_api.json, widget.yaml} → widgets by name.
+"""Reads the workflow folders: workflows/<name>/{workflow.json, widget.yaml} → widgets by name.
 
 The one module of this part that touches files; what it read goes to the audit at once.
 """
@@ -15,6 +15,7 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.graph import Graph
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.audit import audit
+from orchestrator.widgets.conversion import convert
 from orchestrator.widgets.definition import parse_definition
 from orchestrator.widgets.widget import Widget
 
@@ -48,14 +49,22 @@ def _load_one(path: Path, catalog: Catalog) -> Widget:
     if not _NAME.fullmatch(path.name):
         raise WorkflowError("a widget's folder is named with a-z, 0-9, - and _ only")
     definition = parse_definition(_read_yaml(path / "widget.yaml"))
-    drawing = _read_json(path / "workflow_api.json")
-    return audit(path.name, definition, Graph.from_api(drawing), catalog)
+    return audit(path.name, definition, read_graph(path / "workflow.json", catalog), catalog)
 
 
-def _read_json(path: Path) -> object:
+def read_graph(path: Path, catalog: Catalog) -> Graph:
+    """The graph that a workflow saved by ComfyUI's editor runs as. Raises WorkflowError, naming the file."""
+    try:
+        return convert(read_json(path), catalog)
+    except WorkflowError as fault:
+        raise WorkflowError(fault.detail if path.name in fault.detail else f"{path.name}: {fault.detail}") from fault
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file holds. Raises WorkflowError, naming the file."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
 
 

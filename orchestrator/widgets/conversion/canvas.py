@@ -19,7 +19,7 @@ _DEEPEST = 50
 
 @dataclass(frozen=True)
 class Canvas:
-    """A drawing with its nodes by id, in the order in which they run."""
+    """A drawing with its nodes by id, in the order of the file."""
 
     drawing: Drawing
     nodes: Mapping[str, DrawnNode]
@@ -50,8 +50,9 @@ class Canvases:
         return self._made[subgraph]
 
     def _make(self, drawing: Drawing) -> Canvas:
-        ordered = sorted(drawing.nodes.values(), key=lambda node: node.order)
-        return Canvas(drawing, primitive.applied(drawing, {node.id: self._draw(node) for node in ordered}))
+        return Canvas(
+            drawing, primitive.applied(drawing, {id_: self._draw(node) for id_, node in drawing.nodes.items()})
+        )
 
     def _draw(self, node: SavedNode) -> DrawnNode:
         definition = self._workflow.subgraphs.get(node.kind)

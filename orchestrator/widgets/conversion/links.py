@@ -9,6 +9,8 @@ from orchestrator.widgets.conversion.canvas import Canvas, Canvases
 from orchestrator.widgets.conversion.nodes import GET, PRIMITIVE, SET, DrawnNode
 from orchestrator.widgets.conversion.saved import BYPASSED, SUBGRAPH_INPUT, SUBGRAPH_OUTPUT, SavedLink
 
+_MOST_LEVELS = 10_000
+
 
 @dataclass(frozen=True)
 class Level:
@@ -27,10 +29,14 @@ class Level:
 
 
 def levels(canvases: Canvases) -> Iterator[Level]:
-    """Every level of a workflow, the outermost first."""
+    """Every level of a workflow, the outermost first. Raises WorkflowError if there are absurdly many."""
     waiting = [Level(canvases.outermost())]
+    count = 0
     while waiting:
         level = waiting.pop()
+        count += 1
+        if count > _MOST_LEVELS:
+            raise WorkflowError(f"the workflow's subgraphs stand for more than {_MOST_LEVELS} drawings in one another")
         yield level
         standing = (node for node in level.canvas.nodes.values() if node.subgraph is not None)
         waiting += [step_in(canvases, level, node) for node in standing]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.errors import WorkflowError
 from orchestrator.widgets.conversion.fields import Field, Layout, Socket, layout
 from orchestrator.widgets.conversion.saved import SavedInput, SavedNode
 
@@ -27,6 +28,8 @@ NOTES = frozenset(
     }
 )
 _FRONTEND_ONLY = REROUTES | NOTES | {PRIMITIVE, SET, GET}
+_GROUP_NODE = ("workflow>", "workflow/")
+"""How the types of group nodes begin, which came before subgraphs."""
 _CONTROLS = ("fixed", "increment", "decrement", "randomize")
 
 
@@ -66,6 +69,8 @@ class Drawer:
         """The node as the editor holds it; not for a node that stands for a subgraph."""
         if node.kind in _FRONTEND_ONLY:
             return DrawnNode(node, node.title or node.kind, False, _as_saved(node), node.outputs, {}, {})
+        if node.kind.startswith(_GROUP_NODE):
+            raise WorkflowError(f"{node.shown}: is a group node; make a subgraph of it in the editor and save again")
         known = self._catalog.classes.get(node.kind)
         if known is None:
             return _draw_unknown(node)

@@ -39,7 +39,6 @@ class SavedNode:
     kind: str
     title: str
     mode: int
-    order: float
     inputs: tuple[SavedInput, ...]
     outputs: tuple[str, ...]
     """Link types by slot."""
@@ -146,14 +145,13 @@ def _node(value: object, where: str) -> SavedNode:
         raise WorkflowError(f"{where}: a node has no id")
     if not isinstance(kind, str) or not kind:
         raise WorkflowError(f"{where}: node {id_} has no type")
-    properties, order = value.get("properties"), value.get("order")
+    properties = value.get("properties")
     properties = properties if isinstance(properties, Mapping) else {}
     return SavedNode(
         id=id_,
         kind=_RENAMED.get(kind, kind),
         title=_text(value.get("title")),
         mode=_whole(value.get("mode")) or 0,
-        order=order if isinstance(order, int | float) else 0,
         inputs=tuple(_input(item, where, id_) for item in _objects(value.get("inputs"))),
         outputs=tuple(_link_type(item.get("type")) for item in _objects(value.get("outputs"))),
         values=_values(value.get("widgets_values")),

@@ -20,6 +20,8 @@ from orchestrator.widgets.definition import parse_definition
 from orchestrator.widgets.widget import Widget
 
 _NAME = re.compile(r"[a-z0-9_-]+")
+FILES = _DEFINITION, _DRAWING = "widget.yaml", "workflow.json"
+"""The files of a widget's folder that count."""
 
 
 def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
@@ -27,15 +29,11 @@ def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
 
     Raises WorkflowError with one line for each fault of all of them, naming folder, node title and input.
     """
-    if not folder.is_dir():
-        raise WorkflowError(f"{folder} is not a folder")
     widgets: dict[str, Widget] = {}
     faults: list[str] = []
-    for path in sorted(folder.iterdir()):
-        if not (path / "widget.yaml").is_file():
-            continue
+    for path in widget_folders(folder):
         try:
-            widgets[path.name] = _load_one(path, catalog)
+            widgets[path.name] = load_one(path, catalog)
         except WorkflowError as fault:
             faults += [f"{path.name}: {line}" for line in fault.detail.split("\n")]
     if faults:
@@ -45,11 +43,19 @@ def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
     return MappingProxyType(widgets)
 
 
-def _load_one(path: Path, catalog: Catalog) -> Widget:
+def widget_folders(folder: Path) -> list[Path]:
+    """The subfolders with a widget.yaml, in alphabetical order. Raises WorkflowError if `folder` is none."""
+    if not folder.is_dir():
+        raise WorkflowError(f"{folder} is not a folder")
+    return [path for path in sorted(folder.iterdir()) if (path / _DEFINITION).is_file()]
+
+
+def load_one(path: Path, catalog: Catalog) -> Widget:
+    """The widget of one folder. Raises WorkflowError with one line for each fault."""
     if not _NAME.fullmatch(path.name):
         raise WorkflowError("a widget's folder is named with a-z, 0-9, - and _ only")
-    definition = parse_definition(_read_yaml(path / "widget.yaml"))
-    return audit(path.name, definition, read_graph(path / "workflow.json", catalog), catalog)
+    definition = parse_definition(_read_yaml(path / _DEFINITION))
+    return audit(path.name, definition, read_graph(path / _DRAWING, catalog), catalog)
 
 
 def read_graph(path: Path, catalog: Catalog) -> Graph:

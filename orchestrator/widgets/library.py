@@ -15,11 +15,12 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.graph import Graph
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.audit import audit
-from orchestrator.widgets.conversion import convert
+from orchestrator.widgets.conversion import convert, without_editor_fields
 from orchestrator.widgets.definition import parse_definition
 from orchestrator.widgets.widget import Widget
 
-_NAME = re.compile(r"[a-z0-9_-]+")
+NAME = re.compile(r"[a-z0-9_-]+")
+"""What a widget's folder may be called: it becomes part of a URL."""
 FILES = _DEFINITION, _DRAWING = "widget.yaml", "workflow.json"
 """The files of a widget's folder that count."""
 
@@ -52,10 +53,11 @@ def widget_folders(folder: Path) -> list[Path]:
 
 def load_one(path: Path, catalog: Catalog) -> Widget:
     """The widget of one folder. Raises WorkflowError with one line for each fault."""
-    if not _NAME.fullmatch(path.name):
+    if not NAME.fullmatch(path.name):
         raise WorkflowError("a widget's folder is named with a-z, 0-9, - and _ only")
     definition = parse_definition(_read_yaml(path / _DEFINITION))
-    return audit(path.name, definition, read_graph(path / _DRAWING, catalog), catalog)
+    graph = without_editor_fields(read_graph(path / _DRAWING, catalog), catalog)
+    return audit(path.name, definition, graph, catalog)
 
 
 def read_graph(path: Path, catalog: Catalog) -> Graph:

@@ -4,6 +4,7 @@ saved (the file) · fields (a class as the editor draws it) · nodes · canvas (
 convert (all of it). Pure; has never heard of widgets' parameters.
 """
 
-from orchestrator.widgets.conversion.convert import convert
+from orchestrator.widgets.conversion.convert import convert, without_editor_fields
+from orchestrator.widgets.conversion.saved import with_titles
 
-__all__ = ["convert"]
+__all__ = ["convert", "with_titles", "without_editor_fields"]

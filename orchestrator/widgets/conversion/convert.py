@@ -6,13 +6,14 @@ keeps its name and the fields that were saved with sockets, and a link to a node
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from orchestrator.comfy.catalog import Catalog
-from orchestrator.comfy.graph import Graph, Link
+from orchestrator.comfy.catalog import Catalog, NodeClass
+from orchestrator.comfy.graph import Graph, Link, Node
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.conversion import texts
 from orchestrator.widgets.conversion.canvas import Canvases
-from orchestrator.widgets.conversion.fields import ABSENT, Field
+from orchestrator.widgets.conversion.fields import ABSENT, Field, layout
 from orchestrator.widgets.conversion.links import Fixed, Level, Tracer, levels
 from orchestrator.widgets.conversion.nodes import DrawnNode
 from orchestrator.widgets.conversion.saved import BYPASSED, MUTED, read_workflow
@@ -60,6 +61,18 @@ def convert(workflow: object, catalog: Catalog) -> Graph:
         api = {name: _sent(value) for name, value in inputs.items() if value is not ABSENT}
         prompt[id_] = {"class_type": node.saved.kind, "inputs": api, "_meta": {"title": node.title}}
     return Graph.from_api(prompt)
+
+
+def without_editor_fields(graph: Graph, catalog: Catalog) -> Graph:
+    """The graph without what the editor's own fields send (players, previews, buttons), which no class declares."""
+    return Graph({id_: _declared_only(node, catalog.classes.get(node.class_type)) for id_, node in graph.nodes.items()})
+
+
+def _declared_only(node: Node, known: NodeClass | None) -> Node:
+    if known is None:
+        return node
+    added = {field.name for field in layout(known).fields if field.spec is None} - known.inputs.keys()
+    return replace(node, inputs={name: value for name, value in node.inputs.items() if name not in added})
 
 
 def _running(level: Level) -> Iterator[DrawnNode]:

@@ -5,6 +5,7 @@ values (a list in the order of its fields, or an object by name); both are read.
 runs in the end, is not known here.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -99,8 +100,7 @@ def read_workflow(value: object) -> SavedWorkflow:
     if "nodes" not in value:
         kind = "this is the API format" if _is_api(value) else "there is no list of nodes"
         raise WorkflowError(f"{kind}; use the file that the editor's Save writes")
-    subgraphs: dict[str, Drawing] = {}
-    _collect_subgraphs(value, subgraphs)
+    subgraphs = {str(definition["id"]): _subgraph(definition) for definition in _definitions(value)}
     return SavedWorkflow(_drawing(value, "the workflow"), subgraphs)
 
 
@@ -108,20 +108,20 @@ def _is_api(value: Mapping[object, object]) -> bool:
     return any(isinstance(node, Mapping) and "class_type" in node for node in value.values())
 
 
-def _collect_subgraphs(value: Mapping[str, object], found: dict[str, Drawing]) -> None:
-    """Definitions lie in the outermost drawing; some versions of the editor nest them in one another."""
+def _definitions(value: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """Subgraphs are defined beside the outermost drawing; some versions of the editor nest them in one another."""
     waiting: list[Mapping[str, object]] = [value]
     while waiting:
         definitions = waiting.pop().get("definitions")
         for definition in _objects(definitions.get("subgraphs") if isinstance(definitions, Mapping) else None):
-            id_ = definition.get("id")
-            if not isinstance(id_, str):
+            if not isinstance(definition.get("id"), str):
                 raise WorkflowError("a subgraph has no id")
-            if id_ in found:
-                continue
-            name = definition.get("name")
-            found[id_] = _drawing(definition, f"the subgraph '{name if isinstance(name, str) else id_}'")
+            yield definition
             waiting.append(definition)
+
+
+def _subgraph(definition: Mapping[str, object]) -> Drawing:
+    return _drawing(definition, f"the subgraph '{_text(definition.get('name')) or definition.get('id')}'")
 
 
 def _drawing(value: Mapping[str, object], name: str) -> Drawing:
@@ -242,3 +242,24 @@ def _link_type(value: object) -> str:
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
     return value if isinstance(value, str) and value else "*"
+
+
+def with_titles(workflow: object, titles: Mapping[str, str]) -> object:
+    """Decoded JSON of a saved workflow in which the nodes of `titles` bear those titles.
+
+    Ids are those of the graph: `5:1` is node 1 of the subgraph that node 5 stands for, wherever that subgraph is used.
+    """
+    renamed = copy.deepcopy(workflow)
+    if not isinstance(renamed, Mapping):
+        return renamed
+    definitions = {definition["id"]: definition for definition in _definitions(renamed)}
+    for path, title in titles.items():
+        level: object = renamed
+        node: object = None
+        for id_ in path.split(":"):
+            nodes = level.get("nodes") if isinstance(level, Mapping) else None
+            node = next((item for item in _objects(nodes) if _id(item.get("id")) == id_), None)
+            level = definitions.get(str(node.get("type"))) if isinstance(node, Mapping) else None
+        if isinstance(node, dict):
+            node["title"] = title
+    return renamed

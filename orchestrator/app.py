@@ -7,7 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -29,8 +29,7 @@ from orchestrator.jobs.board import Board
 from orchestrator.models.shelf import Shelf
 from orchestrator.pipeline import Pipeline
 from orchestrator.settings import Settings
-from orchestrator.widgets import library
-from orchestrator.widgets.widget import Widget
+from orchestrator.widgets.following import LivingWidgets
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +37,13 @@ _EMBEDDED_START = 180.0
 """Seconds; the first start writes the demo model's files."""
 
 
-def load_widgets(settings: Settings) -> Mapping[str, Widget]:
+_LOOK_SECONDS = 1.0
+"""How often the folder of workflows is looked at for changes."""
+
+
+def load_widgets(settings: Settings) -> LivingWidgets:
     """Every widget, audited against the nodes that are known. Raises WorkflowError."""
-    return library.load(settings.workflows, known_catalog())
+    return LivingWidgets(settings.workflows, known_catalog())
 
 
 def create_app(settings: Settings) -> web.Application:
@@ -61,11 +64,10 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
-async def _join(
-    app: web.Application, settings: Settings, widgets: Mapping[str, Widget], resources: AsyncExitStack
-) -> None:
+async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets, resources: AsyncExitStack) -> None:
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
+    await open_part(_followed(widgets))
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
@@ -87,6 +89,33 @@ async def _join(
         board=board,
         deadline_seconds=settings.deadline_seconds,
     )
+
+
+@asynccontextmanager
+async def _followed(widgets: LivingWidgets) -> AsyncIterator[None]:
+    """While it is open, changed folders of workflows are taken up and what cannot be used is told in the log."""
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            try:
+                change = await asyncio.to_thread(widgets.look)
+            except Exception:
+                log.exception("the folder of workflows could not be looked through; the widgets stay as they are")
+                continue
+            if change is not None:
+                widgets.adopt(change)
+                for sentence in change.taken_up:
+                    log.info("workflows: %s", sentence)
+                for sentence in change.refused:
+                    log.error("workflows: %s", sentence)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _picture_source(settings: Settings, threads: PictureThreads) -> PictureSource:

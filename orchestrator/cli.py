@@ -1,4 +1,4 @@
-"""The command line: `orchestrator serve`, `orchestrator demo`, `orchestrator check`."""
+"""The command line: `orchestrator serve`, `orchestrator demo`, `orchestrator check`, `orchestrator workflows …`."""
 
 import argparse
 import asyncio
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from orchestrator import workflow_commands
 from orchestrator.api.keys import BOARD
 from orchestrator.app import create_app, load_widgets
 from orchestrator.demo import run as demo_run
@@ -51,7 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_demo)
     check = commands.add_parser("check", help="say whether settings and workflows can be used")
     check.set_defaults(run=_check)
-    for command in (serve, show, check):
+    workflows = workflow_commands.register(commands, lambda options: _settings(options).workflows)
+    for command in (serve, show, check, *workflows):
         command.add_argument("--config", type=Path, help="YAML file of settings")
         command.add_argument("--data", type=Path, help="folder for pictures and models")
     return parser

@@ -4,7 +4,7 @@ Knows nothing of where the answer came from. Input order is the order that the n
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -13,6 +13,7 @@ class InputSpec:
 
     `kind` is INT, FLOAT, STRING, BOOLEAN, COMBO or a link type such as MODEL; "*" takes anything. `choices` belong to
     COMBO and are None when the editor fetches them from elsewhere; `minimum` and `maximum` belong to INT and FLOAT.
+    `options` is the whole of what the declaration says besides the kind: how the editor draws the field.
     """
 
     kind: str
@@ -21,16 +22,21 @@ class InputSpec:
     default: object = None
     minimum: float | None = None
     maximum: float | None = None
+    options: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class NodeClass:
-    """One node class; `outputs` are link types by slot, `output_node` marks what makes a graph worth running."""
+    """One node class; `outputs` are link types by slot, `output_node` marks what makes a graph worth running.
+
+    `title` is what the editor writes on a node that the artist gave no name.
+    """
 
     name: str
     inputs: Mapping[str, InputSpec]
     outputs: tuple[str, ...]
     output_node: bool
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,10 @@ def _node_class(name: str, value: object) -> NodeClass | None:
             inputs[input_name] = spec
     outputs = value.get("output")
     kinds = tuple(_kind(item) for item in outputs) if isinstance(outputs, Sequence) else ()
-    return NodeClass(name, inputs, kinds, value.get("output_node") is True)
+    title = value.get("display_name")
+    return NodeClass(
+        name, inputs, kinds, value.get("output_node") is True, title if isinstance(title, str) and title else name
+    )
 
 
 def _in_order(declared: Mapping[str, object], order: object) -> list[str]:
@@ -94,6 +103,7 @@ def _input_spec(value: object, required: bool) -> InputSpec | None:
         default=options.get("default"),
         minimum=_number(options.get("min")),
         maximum=_number(options.get("max")),
+        options=options,
     )
 
 

@@ -31,7 +31,8 @@ def value_fault(spec: InputSpec, value: object) -> str | None:
     """What is wrong with `value` in that input, or None."""
     if not _has_kind(spec.kind, value):
         return f"is {shown(value)}, but the input takes {spec.kind}"
-    if spec.kind == "COMBO" and not _lists_files(spec) and value not in (spec.choices or ()):
+    listed = spec.kind != "COMBO" or value in (spec.choices or ())
+    if not listed and not _lists_files(spec) and not _FILE.search(str(value)):
         return f"is {shown(value)}, which is not one of the node's choices"
     if isinstance(value, int | float) and spec.kind in ("INT", "FLOAT"):
         return _range_fault(spec, value, value)

@@ -1,4 +1,4 @@
-"""Reads the workflow folders: workflows/<name>/{workflow_api.json, widget.yaml} → widgets by name.
+"""Reads the workflow folders: workflows/<name>/{workflow.json, widget.yaml} → widgets by name.
 
 The one module of this part that touches files; what it read goes to the audit at once.
 """
@@ -15,10 +15,14 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.graph import Graph
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.audit import audit
+from orchestrator.widgets.conversion import convert, without_editor_fields
 from orchestrator.widgets.definition import parse_definition
 from orchestrator.widgets.widget import Widget
 
-_NAME = re.compile(r"[a-z0-9_-]+")
+NAME = re.compile(r"[a-z0-9_-]+")
+"""What a widget's folder may be called: it becomes part of a URL."""
+FILES = _DEFINITION, _DRAWING = "widget.yaml", "workflow.json"
+"""The files of a widget's folder that count."""
 
 
 def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
@@ -26,15 +30,11 @@ def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
 
     Raises WorkflowError with one line for each fault of all of them, naming folder, node title and input.
     """
-    if not folder.is_dir():
-        raise WorkflowError(f"{folder} is not a folder")
     widgets: dict[str, Widget] = {}
     faults: list[str] = []
-    for path in sorted(folder.iterdir()):
-        if not (path / "widget.yaml").is_file():
-            continue
+    for path in widget_folders(folder):
         try:
-            widgets[path.name] = _load_one(path, catalog)
+            widgets[path.name] = load_one(path, catalog)
         except WorkflowError as fault:
             faults += [f"{path.name}: {line}" for line in fault.detail.split("\n")]
     if faults:
@@ -44,18 +44,35 @@ def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
     return MappingProxyType(widgets)
 
 
-def _load_one(path: Path, catalog: Catalog) -> Widget:
-    if not _NAME.fullmatch(path.name):
+def widget_folders(folder: Path) -> list[Path]:
+    """The subfolders with a widget.yaml, in alphabetical order. Raises WorkflowError if `folder` is none."""
+    if not folder.is_dir():
+        raise WorkflowError(f"{folder} is not a folder")
+    return [path for path in sorted(folder.iterdir()) if (path / _DEFINITION).is_file()]
+
+
+def load_one(path: Path, catalog: Catalog) -> Widget:
+    """The widget of one folder. Raises WorkflowError with one line for each fault."""
+    if not NAME.fullmatch(path.name):
         raise WorkflowError("a widget's folder is named with a-z, 0-9, - and _ only")
-    definition = parse_definition(_read_yaml(path / "widget.yaml"))
-    drawing = _read_json(path / "workflow_api.json")
-    return audit(path.name, definition, Graph.from_api(drawing), catalog)
+    definition = parse_definition(_read_yaml(path / _DEFINITION))
+    graph = without_editor_fields(read_graph(path / _DRAWING, catalog), catalog)
+    return audit(path.name, definition, graph, catalog)
 
 
-def _read_json(path: Path) -> object:
+def read_graph(path: Path, catalog: Catalog) -> Graph:
+    """The graph that a workflow saved by ComfyUI's editor runs as. Raises WorkflowError, naming the file."""
+    try:
+        return convert(read_json(path), catalog)
+    except WorkflowError as fault:
+        raise WorkflowError(fault.detail if path.name in fault.detail else f"{path.name}: {fault.detail}") from fault
+
+
+def read_json(path: Path) -> object:
+    """What a JSON file holds. Raises WorkflowError, naming the file."""
     try:
         return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
 
 

@@ -128,3 +128,30 @@ def definition() -> dict[str, Any]:
 def make_widget(changed_definition: object = DEFINITION, changed_drawing: object = DRAWING) -> Widget:
     """The audited widget; WorkflowError if it is not sound."""
     return audit("test", parse_definition(changed_definition), Graph.from_api(changed_drawing), CATALOG)
+
+
+def saved(drawn: dict[str, Any]) -> dict[str, Any]:
+    """A graph in the API format as a workflow that the editor saved; values by name, which is one of its two ways."""
+    links: list[list[object]] = []
+    nodes = []
+    for id_, node in drawn.items():
+        inputs = []
+        values = {}
+        for name, value in node["inputs"].items():
+            if isinstance(value, list):
+                links.append([len(links) + 1, int(value[0]), value[1], int(id_), len(inputs), "*"])
+                inputs.append({"name": name, "type": "*", "link": len(links)})
+            else:
+                values[name] = value
+        nodes.append(
+            {
+                "id": int(id_),
+                "type": node["class_type"],
+                "title": node["_meta"]["title"],
+                "mode": 0,
+                "inputs": inputs,
+                "outputs": [],
+                "widgets_values": values,
+            }
+        )
+    return {"version": 0.4, "nodes": nodes, "links": links}

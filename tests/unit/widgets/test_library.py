@@ -8,14 +8,14 @@ import yaml
 
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.library import load
-from tests.unit.widgets.drawing import CATALOG, definition, drawing
+from tests.unit.widgets.drawing import CATALOG, definition, drawing, saved
 
 
 def write(folder: Path, name: str, said: object = None, drawn: object = None) -> Path:
     path = folder / name
     path.mkdir()
     (path / "widget.yaml").write_text(yaml.safe_dump(definition() if said is None else said, sort_keys=False))
-    (path / "workflow_api.json").write_text(json.dumps(drawing() if drawn is None else drawn))
+    (path / "workflow.json").write_text(json.dumps(saved(drawing()) if drawn is None else drawn))
     return path
 
 
@@ -53,22 +53,31 @@ def test_a_folder_name_that_makes_no_url_is_refused(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
-    (write(tmp_path, "a") / "workflow_api.json").unlink()
-    (write(tmp_path, "b") / "workflow_api.json").write_text("{")
+    (write(tmp_path, "a") / "workflow.json").unlink()
+    (write(tmp_path, "b") / "workflow.json").write_text("{")
     (write(tmp_path, "c") / "widget.yaml").write_text("title: [")
     (write(tmp_path, "d") / "widget.yaml").write_text("title: a\ntitle: b\n")
     (write(tmp_path, "e") / "widget.yaml").write_bytes(b"\xff\xfe\xfa")
     a, b, c, d, e = refusal(tmp_path).split("\n")
-    assert a.startswith("a: workflow_api.json cannot be read")
-    assert b.startswith("b: workflow_api.json cannot be read")
+    assert a.startswith("a: workflow.json cannot be read")
+    assert b.startswith("b: workflow.json cannot be read")
     assert c.startswith("c: widget.yaml cannot be read")
     assert "a key stands twice" in d
     assert e.startswith("e: widget.yaml cannot be read")
 
 
-def test_the_editors_own_format_is_refused(tmp_path: Path) -> None:
-    write(tmp_path, "a", drawn={"nodes": [], "links": [], "version": 0.4})
-    assert refusal(tmp_path).startswith("a: This is the format that the editor saves")
+def test_the_api_format_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a", drawn=drawing())
+    assert refusal(tmp_path) == ("a: workflow.json: this is the API format; use the file that the editor's Save writes")
+
+
+def test_a_fault_in_the_drawing_names_file_node_and_input(tmp_path: Path) -> None:
+    drawn = saved(drawing())
+    drawn["nodes"][0]["type"] = "Reroute"
+    drawn["nodes"][0]["inputs"] = [{"name": "", "type": "*", "link": 99}]
+    drawn["links"].append([99, 1, 0, 1, 0, "*"])
+    write(tmp_path, "a", drawn=drawn)
+    assert refusal(tmp_path) == "a: workflow.json: node 'LoRA' (id 2), input 'model': its link leads in a circle"
 
 
 def test_no_folder_and_no_widgets_are_faults(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.errors import FieldError, ModelMismatch, ModelNotFound
-from orchestrator.models import family, header
+from orchestrator.models import family, header, lora
 
 _SUFFIX = ".safetensors"
 _CHECKPOINTS, _LORAS = "checkpoints", "loras"
@@ -72,9 +72,9 @@ class Shelf:
     def _lora(self, name: str, field: str, checkpoint: ModelFile) -> ModelFile:
         path = self._find(_LORAS, "LoRA", name, field)
         head = _read(path, field)
-        if not family.is_lora(head):
+        if not lora.is_lora(head):
             raise _mismatch(field, f"{name} is not a LoRA")
-        made_for = family.lora_family(head) or checkpoint.family
+        made_for = lora.lora_family(head) or checkpoint.family
         if made_for != checkpoint.family:
             text = f"the LoRA {name} is made for {made_for}, the checkpoint {checkpoint.name} is {checkpoint.family}"
             raise _mismatch(field, text)

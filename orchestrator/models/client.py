@@ -106,6 +106,11 @@ class CivitaiClient:
         if session is not None:
             await session.close()
 
+    @property
+    def quiet_seconds(self) -> float:
+        """How long Civitai has asked us to wait."""
+        return self._quiet.left
+
     async def version(self, version_id: int) -> Version:
         """The facts of a version, at most five minutes old. Raises a ModelError with what to do about it."""
         if (known := self._facts.recall(version_id)) is not None:
@@ -155,10 +160,10 @@ class CivitaiClient:
                             return body
                         raise ModelUnavailable(f"Civitai's answer for {what} is not JSON; is civitai_url right?")
                     raise self._refused(response, body, what)
-            except ModelUnavailable as error:
-                if attempt + 1 == attempts or error.retry_after > self.patience.longest_wait:
+            except ModelUnavailable:
+                if attempt + 1 == attempts or self.quiet_seconds > self.patience.longest_wait:
                     raise
-                await asyncio.sleep(max(self.patience.wait(attempt), self._quiet.left))
+                await asyncio.sleep(max(self.patience.wait(attempt), self.quiet_seconds))
         raise AssertionError("there is at least one try")
 
     @asynccontextmanager

@@ -8,15 +8,6 @@ from collections.abc import Sequence
 
 from yarl import URL
 
-CIVITAI_HOSTS = (
-    "civitai.com",
-    "civitai.red",
-    "civitai.green",
-    "b2.civitai.com",
-    "civitai-delivery-worker-prod.*.r2.cloudflarestorage.com",
-)
-"""The site by its three names, and the hosts that it is known to send downloads to."""
-
 
 class AllowedOrigins:
     """Says whether a URL may be asked."""

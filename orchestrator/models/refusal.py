@@ -2,7 +2,16 @@
 
 from collections.abc import Mapping
 
-from orchestrator.errors import ModelError, ModelGated, ModelGone, ModelNotFound, ModelRegionBlocked, ModelUnavailable
+from orchestrator.errors import (
+    DownloadFailed,
+    ModelError,
+    ModelGated,
+    ModelGone,
+    ModelNotFound,
+    ModelRegionBlocked,
+    ModelUnavailable,
+    ModelUnsafe,
+)
 
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530})
 """Statuses that may be another one in a moment; 52x are those of Cloudflare, which stands in front."""
@@ -12,6 +21,8 @@ _REMEMBERED_SECONDS: Mapping[type[ModelError], float] = {
     ModelGone: 3600.0,
     ModelGated: 300.0,
     ModelRegionBlocked: 3600.0,
+    ModelUnsafe: 600.0,
+    DownloadFailed: 600.0,
 }
 _SET_KEY = "set civitai_key (ORCHESTRATOR_CIVITAI_KEY) to a key from https://civitai.com/user/account"
 

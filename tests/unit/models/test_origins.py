@@ -1,7 +1,8 @@
 import pytest
 from yarl import URL
 
-from orchestrator.models.origins import CIVITAI_HOSTS, AllowedOrigins, shown
+from orchestrator.models.origins import AllowedOrigins, shown
+from orchestrator.settings import CIVITAI_HOSTS
 
 ALLOWED = AllowedOrigins((*CIVITAI_HOSTS, "http://127.0.0.1:9000"))
 R2 = "civitai-delivery-worker-prod.5ac0.r2.cloudflarestorage.com"

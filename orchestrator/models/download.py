@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 _BATCH = 4 << 20
 """Bytes that go to the thread at once."""
 _WATCH_SECONDS = 0.2
-_TELL_SECONDS = 0.25
+_BATCH_SECONDS = 0.1
+"""As long as a slow connection's bytes wait for more, so that a killed process loses little."""
 
 T = TypeVar("T")
 
@@ -186,19 +187,17 @@ class Downloader:
 async def _store(arrival: Arrival, part: PartFile, size: int, told: Callable[[], None]) -> None:
     """Writes what arrives, in batches, each in a thread while the next comes; what has come is kept on a failure."""
     writing: asyncio.Future[None] | None = None
-    batch, room, told_at = bytearray(), size - part.size, 0.0
+    batch, room, written_at = bytearray(), size - part.size, time.monotonic()
     try:
         async for piece in _within(arrival.pieces, room):
             batch += piece
-            if len(batch) < _BATCH:
+            if len(batch) < _BATCH and time.monotonic() - written_at < _BATCH_SECONDS:
                 continue
             if writing is not None:
                 await writing
             writing = asyncio.ensure_future(asyncio.to_thread(part.append, batch))
-            batch = bytearray()
-            if time.monotonic() - told_at > _TELL_SECONDS:
-                told_at = time.monotonic()
-                told()
+            batch, written_at = bytearray(), time.monotonic()
+            told()
     finally:
         await _to_the_end(_rest(writing, batch, part))
         told()

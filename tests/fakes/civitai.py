@@ -243,7 +243,10 @@ class FakeCivitai:
         stop = max(start, int(len(body) * fixture.cut_at)) if cut else end
         for at in range(start, stop, 65536):
             piece = body[at : min(at + 65536, stop)]
-            await response.write(piece)
+            try:
+                await response.write(piece)
+            except ConnectionResetError:  # the caller has died, as callers do
+                break
             self.sent_bytes += len(piece)
             if fixture.pause:
                 await asyncio.sleep(fixture.pause)

@@ -1,4 +1,4 @@
-"""The command line: `orchestrator serve`, `orchestrator demo`, `orchestrator check`."""
+"""The command line: `orchestrator serve`, `demo`, `check`, `models`."""
 
 import argparse
 import asyncio
@@ -18,6 +18,7 @@ from orchestrator.app import create_app, load_widgets
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings, load
+from orchestrator.shelf_commands import add_commands
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_demo)
     check = commands.add_parser("check", help="say whether settings and workflows can be used")
     check.set_defaults(run=_check)
-    for command in (serve, show, check):
+    models = commands.add_parser("models", help="the models on the shelf: list, get, pin, unpin, rm, verify")
+    shelf = add_commands(models.add_subparsers(required=True))
+    models.set_defaults(run=_models)
+    for command in (serve, show, check, *shelf):
         command.add_argument("--config", type=Path, help="YAML file of settings")
         command.add_argument("--data", type=Path, help="folder for pictures and models")
     return parser
@@ -94,6 +98,11 @@ def _check(options: argparse.Namespace) -> int:
     widgets = load_widgets(settings)
     print(f"settings and {len(widgets)} workflows can be used: {', '.join(widgets)}")
     return 0
+
+
+def _models(options: argparse.Namespace) -> int:
+    logging.getLogger().setLevel(logging.WARNING)  # what the command prints is the answer
+    return int(options.shelf(_settings(options), options))
 
 
 @asynccontextmanager

@@ -167,8 +167,12 @@ class Shelf:
             if file.size != file.origin.size:
                 self.set_aside(file.place)
                 damaged.append(file.place.stem)
+        return Survey(self.partial(), tuple(damaged))
+
+    def partial(self) -> tuple[tuple[str, int, int], ...]:
+        """Downloads that nobody goes on with now: name, bytes that are there, bytes that it will have."""
         dead = [part for part in parts(self.root) if not part.live]
-        return Survey(tuple((part.place.stem, part.size, part.total) for part in dead), tuple(damaged))
+        return tuple((part.place.stem, part.size, part.total) for part in dead)
 
     def verify(self, place: Place) -> str | None:
         """Reads the whole file; what is wrong with it, or None. Raises StorageError."""

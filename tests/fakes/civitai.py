@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -56,6 +57,8 @@ class Fixture:
     """What the next `times` downloads (or deliveries) do."""
     times: int = 1
     cut_at: float = 0.98
+    path: Path | None = None
+    """A file to deliver in place of `body`, by the kernel: for measurements."""
     pause: float = 0.0
     """Seconds between pieces of 64 KiB."""
 
@@ -218,6 +221,8 @@ class FakeCivitai:
             return web.json_response({"error": "no"})
         if fault := fixture.strikes("503"):
             return web.Response(status=int(fault))
+        if fixture.path is not None:
+            return web.FileResponse(fixture.path)
         return await self._send(request, fixture, asked)
 
     async def _send(self, request: web.Request, fixture: Fixture, asked: str) -> web.StreamResponse:

@@ -15,7 +15,7 @@ from aiohttp import web
 from yarl import URL
 
 from orchestrator.api.admission import Admission
-from orchestrator.api.keys import ADMISSION, BOARD, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
+from orchestrator.api.keys import ADMISSION, BOARD, MODEL_SIGNER, OUTLET, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.comfy.client import BackendClient
@@ -34,10 +34,12 @@ from orchestrator.models.finder import ModelFinder, Supply
 from orchestrator.models.look import Looker
 from orchestrator.models.names import load_names
 from orchestrator.models.origins import AllowedOrigins
+from orchestrator.models.outlet import Outlet
 from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
 from orchestrator.pipeline import Pipeline
 from orchestrator.settings import Settings
+from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets import library
 from orchestrator.widgets.widget import Widget
 
@@ -83,6 +85,11 @@ async def _join(
     pool = await open_part(Pool(backends, waiting_limit=settings.queue_limit))
     signer = LinkSigner(secret_file(settings.data / "link.key"), settings.public_url)
     board = Board()
+    outlet = Outlet(shelf_of(settings))
+    models_signer = LinkSigner(
+        secret_file(settings.data / "link.key"), settings.models_url or settings.public_url, "models"
+    )
+    app[OUTLET], app[MODEL_SIGNER] = outlet, models_signer
     app[BOARD], app[POOL], app[STORE], app[SIGNER] = board, pool, store, signer
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), pool.queue_full)
     app[OUTPUT_FORMAT] = settings.output_format
@@ -91,6 +98,7 @@ async def _join(
         pictures=pictures,
         threads=threads,
         models=models,
+        supplier=ModelSupplier(outlet, models_signer, settings.fetch_hours * 3600),
         pool=pool,
         store=store,
         signer=signer,
@@ -149,7 +157,12 @@ async def _backends(settings: Settings, resources: AsyncExitStack) -> list[Backe
     """The operator's ComfyUI servers, or the embedded backend where there are none."""
     if settings.backends:
         return [
-            BackendClient(backend.url, name=backend.name or backend.url, headers=backend.headers)
+            BackendClient(
+                backend.url,
+                name=backend.name or backend.url,
+                headers=backend.headers,
+                fetches_models=backend.models == "fetch",
+            )
             for backend in settings.backends
         ]
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
@@ -26,6 +27,7 @@ from orchestrator.jobs.board import Board
 from orchestrator.jobs.job import Failed, Fetching, Job, Queued, Running, Succeeded
 from orchestrator.models.finder import ModelFile, ModelFinder
 from orchestrator.models.speed import Progress as FetchProgress
+from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
 from orchestrator.widgets.values import Values
 from orchestrator.widgets.widget import Widget
@@ -74,6 +76,7 @@ class Pipeline:
     pictures: PictureSource
     threads: PictureThreads
     models: ModelFinder
+    supplier: ModelSupplier
     pool: Pool
     store: ImageStore
     signer: LinkSigner
@@ -104,6 +107,7 @@ class Pipeline:
                 watch.lap("fetch")
                 async with self._lease(compiled) as lease:
                     watch.lap("queue")
+                    await self.supplier.supply(lease.backend, files, partial(self._show_fetching, job))
                     rendered = await self._render(job, lease.backend, compiled, tuple(uploads.values()))
             watch.lap("run")
             image = await self.threads.run(to_output, rendered, request.output_format)
@@ -145,14 +149,13 @@ class Pipeline:
     @asynccontextmanager
     async def _models_held(self, job: Job, files: Sequence[ModelFile]) -> AsyncGenerator[None, None]:
         """The job's models on the shelf until it ends; the board tells how far a missing one has come."""
-
-        def show(progress: FetchProgress) -> None:
-            told = (progress.model, progress.received, progress.total, progress.rate, progress.seconds_left)
-            self.board.move(job.id, Fetching(*told))
-
-        async with self.models.hold(files, show):
+        async with self.models.hold(files, partial(self._show_fetching, job)):
             self.board.move(job.id, Queued())
             yield
+
+    def _show_fetching(self, job: Job, progress: FetchProgress) -> None:
+        told = (progress.model, progress.received, progress.total, progress.rate, progress.seconds_left)
+        self.board.move(job.id, Fetching(*told))
 
     def _lease(self, compiled: CompiledGraph) -> AbstractAsyncContextManager[Lease]:
         return self.pool.lease(compiled.graph.classes, compiled.checkpoint, deadline=self.deadline_seconds)

@@ -43,6 +43,8 @@ class BackendSettings(_Frozen):
     """Where it answers, such as http://127.0.0.1:8188."""
     name: str = ""
     """What logs and `GET /readyz` call it; its URL when empty."""
+    models: Literal["shared", "fetch"] = "shared"
+    """`shared`: it reads the service's model folder. `fetch`: its node pack fetches models from the service."""
     headers: dict[str, str] = {}
     """Sent with every request, for a proxy that wants a key."""
 
@@ -82,6 +84,8 @@ class Settings(_Frozen):
     """How long a job may run at a backend before it is cancelled and answered with 504."""
     shelf_gb: float = Field(60.0, gt=0)
     """Disk that fetched models may use, in 10^9 bytes; the least recently used ones go first."""
+    models_url: str = ""
+    """Where backends that fetch models reach this service; public_url when empty."""
     civitai_url: str = Field("https://civitai.com", pattern=r"^(https?://[^/?#]+/?)?$")
     """Where models are asked for: civitai.com, .red, .green, or a mirror that `civitai_hosts` lists. Empty: nowhere."""
     civitai_key: str = Field("", repr=False)

@@ -51,7 +51,10 @@ def _list(settings: Settings, _options: argparse.Namespace) -> int:
         marks = "".join(
             (" pinned" * entry.kept, " in-use" * entry.in_use, "" if shelf.is_whole(entry.place) else " damaged")
         )
-        about = f"{origin.title} ({origin.base_model or origin.family})" if origin else "put there by hand"
+        about = "put there by hand"
+        if origin:
+            predicts = "" if origin.prediction in ("", "eps") else f", {origin.prediction} prediction"
+            about = f"{origin.title} ({origin.family}{predicts}; {origin.base_model or 'no base model told'})"
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at))
         print(f"{entry.place.kind:10} {entry.place.stem:32} {entry.size / 1e9:7.2f} GB  {used}  {about}{marks}")
     for stem, size, total in shelf.partial():

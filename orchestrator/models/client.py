@@ -186,7 +186,7 @@ class CivitaiClient:
             async with self._get(url, headers) as response:
                 if response.status not in _REDIRECTS:
                     if url.origin() != self._base.origin():
-                        self._signed[key] = (url, time.monotonic())
+                        self._keep_signed(key, url)
                     yield await self._arrival(response, key, what, start)
                     return
                 url = self._next(url, response.headers.get("Location", ""), what)
@@ -195,6 +195,11 @@ class CivitaiClient:
     def _fresh_signed(self, key: tuple[int, int]) -> URL | None:
         url, since = self._signed.get(key, (None, 0.0))
         return url if time.monotonic() - since < _SIGNED_SECONDS else None
+
+    def _keep_signed(self, key: tuple[int, int], url: URL) -> None:
+        now = time.monotonic()
+        self._signed = {other: kept for other, kept in self._signed.items() if now - kept[1] < _SIGNED_SECONDS}
+        self._signed.setdefault(key, (url, now))
 
     def _next(self, url: URL, location: str, what: str) -> URL:
         try:

@@ -42,6 +42,9 @@ class RemoteFile:
     file: VersionFile
     size: int
     family: str
+    prediction: str = ""
+    chosen: bool = True
+    """False if the request named this file of the version."""
 
 
 Tell = Callable[[Progress], None]
@@ -134,6 +137,8 @@ class Downloader:
             title=version.title,
             base_model=version.base_model,
             family=remote.family,
+            prediction=remote.prediction,
+            chosen=remote.chosen,
             trained_words=version.trained_words,
             size=part.size,
             sha256=part.sha256,

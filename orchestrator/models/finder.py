@@ -198,8 +198,12 @@ class ModelFinder:
         require_usable(version, kind)
         file = choose_file(version, means.file_id)
         place = Place(self._shelf.root, kind, stem_of(version.id, file.id))
+        if await asyncio.to_thread(self._shelf.is_whole, place):
+            return _Found(place, await asyncio.to_thread(self._shelf.header, place), version.base_model)
         looked = await supply.looker.look(version, file)
-        return _Found(place, looked.header, version.base_model, RemoteFile(version, file, looked.size, ""))
+        predicts = family.prediction(looked.header) if kind == "checkpoint" else ""
+        remote = RemoteFile(version, file, looked.size, "", predicts, chosen=means.file_id is None)
+        return _Found(place, looked.header, version.base_model, remote)
 
     def _unknown(self, kind: Kind, name: str, means: CivitaiVersion | LocalName) -> ModelNotFound:
         near = self._shelf.near(kind, name)

@@ -19,6 +19,10 @@ class Origin:
     title: str
     base_model: str
     family: str
+    prediction: str
+    """What a checkpoint's UNet predicts: `eps`, `v`, `edm`, `edm-v`; "" for a LoRA."""
+    chosen: bool
+    """True if it is the file that the version's id alone means, False if a request named this file of it."""
     trained_words: tuple[str, ...]
     size: int
     """Bytes."""

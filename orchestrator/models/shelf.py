@@ -80,13 +80,17 @@ class Shelf:
         return place if place.file.is_file() and self.is_whole(place) else None
 
     def fetched_version(self, kind: Kind, version_id: int, file_id: int | None) -> Place | None:
-        """The whole file that was fetched for a version, None if there is none."""
+        """The whole file that was fetched for a version, or that very file of it; None if there is none."""
         if file_id is not None:
             found = [Place(self.root, kind, stem_of(version_id, file_id))]
         else:
             paths = folder_of(self.root, kind).glob(f"{version_id}-*.json")
             found = [Place(self.root, kind, path.stem) for path in sorted(paths)]
-        return next((place for place in found if self.origin(place) is not None and self.is_whole(place)), None)
+        for place in found:
+            origin = self.origin(place)
+            if origin is not None and (origin.chosen or file_id is not None) and self.is_whole(place):
+                return place
+        return None
 
     def near(self, kind: Kind, name: str) -> list[str]:
         """Up to three names that the caller may have meant."""

@@ -40,7 +40,7 @@ async def test_get_fetches_and_list_tells(config: Path, capsys: pytest.CaptureFi
     listed = capsys.readouterr().out
     assert "64094-1064094" in listed
     assert "7-1000007" in listed
-    assert "Model 64094 v1.0 (SD 1.5)" in listed
+    assert "Model 64094 v1.0 (sd15; SD 1.5)" in listed
 
 
 async def test_pin_unpin_and_rm(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -304,3 +304,22 @@ async def test_a_file_that_is_damaged_while_we_run_is_not_served(civitai: FakeCi
         path = await fetch(finder, "64094")
         os.truncate(path, 1000)
         assert (await fetch(finder, "64094")).read_bytes() == BODY
+
+
+async def test_a_named_file_of_a_version_does_not_stand_for_the_version(civitai: FakeCivitai, tmp_path: Path) -> None:
+    other = dict(civitai.fixtures[64094].file, id=5, primary=True)
+    async with supplied(civitai, tmp_path) as finder:
+        civitai.fixtures[64094].other_files = [dict(other, primary=False)]
+        path = await fetch(finder, "urn:air:sd1:checkpoint:civitai:2064094@64094+1064094")
+        assert json.loads(path.with_suffix(".json").read_text())["chosen"] is False
+        delivered = civitai.requests["delivery"]
+        # By its number alone the version has to be looked up; it means the same file here, which is not fetched twice.
+        assert await fetch(finder, "64094") == path
+        assert civitai.requests["delivery"] == delivered
+
+
+async def test_what_a_checkpoint_predicts_is_kept_with_its_origin(civitai: FakeCivitai, tmp_path: Path) -> None:
+    civitai.fixtures[64094].body = model_file(SD15 | {"v_pred": [0]})
+    async with supplied(civitai, tmp_path) as finder:
+        path = await fetch(finder, "64094")
+    assert json.loads(path.with_suffix(".json").read_text())["prediction"] == "v"

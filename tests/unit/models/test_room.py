@@ -27,7 +27,9 @@ def put(root: Path, number: int, used_at: float, size: int = SIZE) -> Place:
     place = Place(root, "checkpoint", stem_of(number, 1))
     place.file.parent.mkdir(parents=True, exist_ok=True)
     place.file.write_bytes(b"x" * size)
-    write_origin(place.origin, Origin(number, 1, None, "t", "", "sd15", (), size, "0" * 64, "SHA256", "", 0.0))
+    write_origin(
+        place.origin, Origin(number, 1, None, "t", "", "sd15", "eps", True, (), size, "0" * 64, "SHA256", "", 0.0)
+    )
     place.pin_lock.parent.mkdir(exist_ok=True)
     place.pin_lock.touch()
     os.utime(place.pin_lock, (used_at, used_at))

@@ -17,6 +17,7 @@ from orchestrator.models.client import Arrival, CivitaiClient, Expired
 from orchestrator.models.header import NotSafetensors
 from orchestrator.models.layout import Place
 from orchestrator.models.locks import FileLock
+from orchestrator.models.memory import Memory
 from orchestrator.models.origin import Origin, write_origin
 from orchestrator.models.part import PartFile, disk_errors
 from orchestrator.models.room import Room
@@ -73,9 +74,12 @@ class Downloader:
         self._deadline = deadline
         self._room_patience = room_patience
         self._source = source
+        self._refused: Memory[Place, None] = Memory(0.0)
 
     async def fetch(self, place: Place, remote: RemoteFile, tell: Tell) -> None:
-        """The file in its place, whole and checked. Raises a ModelError or StorageError."""
+        """The file in its place, whole and checked. Raises a ModelError or StorageError; for an hour the same one
+        without a byte of traffic, if the file came whole and was not the one promised."""
+        self._refused.recall(place)
         speed = Speedometer(remote.version.title, remote.size, time.monotonic)
         try:
             async with asyncio.timeout(self._deadline):
@@ -86,6 +90,9 @@ class Downloader:
                         await self._bring(place, remote, speed, tell)
                 finally:
                     lock.close()
+        except DownloadFailed as error:
+            self._refused.keep_refusal(place, error)
+            raise
         except TimeoutError as error:
             text = f"{remote.version.title} did not come within {self._deadline:g} s; what has come is kept"
             raise ModelUnavailable(text) from error
@@ -114,19 +121,28 @@ class Downloader:
             await _to_the_end(asyncio.to_thread(part.open))
             if part.size:
                 log.info("%s: going on at %d of %d bytes", place.stem, part.size, remote.size)
-            for last in (False, True):
-                await self._transfer(part, remote, speed, tell)
-                try:
-                    verified_by = await _to_the_end(asyncio.to_thread(_verified_by, part, remote.file))
-                    break
-                except _Mismatch as error:
-                    await _to_the_end(asyncio.to_thread(part.restart))
-                    if last:
-                        raise DownloadFailed(f"{remote.version.title}: {error}") from error
-                    log.warning("%s: %s; fetching it once more from the start", place.stem, error)
+            verified_by = await self._checked(part, remote, speed, tell)
             await _to_the_end(asyncio.to_thread(self._finish, part, place, remote, verified_by))
         finally:
             part.close()
+
+    async def _checked(self, part: PartFile, remote: RemoteFile, speed: Speedometer, tell: Tell) -> str:
+        """Brings the part to its end and checks it; says by what. Raises DownloadFailed.
+
+        One that was put together from several connections or lives is fetched once more from the start if it is wrong.
+        One that came in a single piece is not: its gigabytes would come the same again.
+        """
+        for last in (False, True):
+            together = part.size > 0
+            together |= await self._transfer(part, remote, speed, tell) > 1
+            try:
+                return await _to_the_end(asyncio.to_thread(_verified_by, part, remote.file))
+            except _Mismatch as error:
+                await _to_the_end(asyncio.to_thread(part.restart))
+                if last or not together:
+                    raise DownloadFailed(f"{remote.version.title}: {error}") from error
+                log.warning("%s: %s; fetching it once more from the start", remote.version.title, error)
+        raise AssertionError("the second round ends it")
 
     def _finish(self, part: PartFile, place: Place, remote: RemoteFile, verified_by: str) -> None:
         version, file = remote.version, remote.file
@@ -152,11 +168,11 @@ class Downloader:
         part.finish()
         log.info("%s (%s) is on the shelf: %d bytes, checked by %s", place.stem, version.title, part.size, verified_by)
 
-    async def _transfer(self, part: PartFile, remote: RemoteFile, speed: Speedometer, tell: Tell) -> None:
-        """Until all bytes are there. A try that brought some on does not count as a failed one."""
-        patience, failed = self._client.patience, 0
+    async def _transfer(self, part: PartFile, remote: RemoteFile, speed: Speedometer, tell: Tell) -> int:
+        """Until all bytes are there, in how many connections. One that brought some on does not count as failed."""
+        patience, failed, connections = self._client.patience, 0, 0
         while part.size < remote.size:
-            before = part.size
+            before, connections = part.size, connections + 1
             try:
                 await self._one_connection(part, remote, speed, tell)
                 failed += 1
@@ -168,13 +184,14 @@ class Downloader:
                 if self._client.quiet_seconds > patience.longest_wait:
                     raise
             if part.size >= remote.size:
-                return
+                break
             if part.size > before:
                 failed = 1
             if failed >= patience.tries:
                 raise ModelUnavailable(f"{remote.version.title} cannot be fetched now: {reason}; what has come is kept")
             log.info("%s; going on at %d of %d bytes", reason, part.size, remote.size)
             await asyncio.sleep(max(patience.wait(failed - 1), self._client.quiet_seconds))
+        return connections
 
     async def _one_connection(self, part: PartFile, remote: RemoteFile, speed: Speedometer, tell: Tell) -> None:
         opening = self._client.open_file(remote.version.id, remote.file.id, start=part.size, etag=part.etag)

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
-from orchestrator.errors import FieldError, ModelError, ModelMismatch, ModelNotFound
+from orchestrator.errors import FieldError, ModelError, ModelMismatch, ModelNotFound, ModelUnavailable
 from orchestrator.models import family, lora
 from orchestrator.models.choice import base_family, choose_file, require_usable
 from orchestrator.models.client import CivitaiClient
@@ -166,7 +166,12 @@ class ModelFinder:
         if found is not None:
             return found
         if isinstance(means, CivitaiVersion) and self._supply is not None:
-            return await self._at_civitai(kind, means, self._supply)
+            try:
+                return await self._at_civitai(kind, means, self._supply)
+            except ModelUnavailable as error:
+                here = await asyncio.to_thread(self._shelf.near, kind, name)
+                hint = f"; on the shelf there are: {', '.join(here)}" if here else ""
+                raise ModelUnavailable(error.detail + hint, retry_after=error.retry_after) from error
         raise await asyncio.to_thread(self._unknown, kind, name, means)
 
     def _on_shelf(self, kind: Kind, name: str, means: CivitaiVersion | LocalName) -> _Found | None:

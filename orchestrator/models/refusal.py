@@ -22,7 +22,7 @@ _REMEMBERED_SECONDS: Mapping[type[ModelError], float] = {
     ModelGated: 300.0,
     ModelRegionBlocked: 3600.0,
     ModelUnsafe: 600.0,
-    DownloadFailed: 600.0,
+    DownloadFailed: 3600.0,
 }
 _SET_KEY = "set civitai_key (ORCHESTRATOR_CIVITAI_KEY) to a key from https://civitai.com/user/account"
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -240,12 +241,13 @@ class FakeCivitai:
             response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(body)}"
         whole = not (asked and asked.endswith(f"-{2**20 - 1}"))  # the look at the first megabyte is left in peace
         cut = bool(whole and fixture.strikes("cut"))
+        stall = bool(whole and fixture.strikes("stall"))
         lie = bool(whole and fixture.strikes("lying length"))
         response.content_length = (end - start) + (1000 if lie else 0)
         if whole and fixture.strikes("other bytes"):
             body = body[:-8] + b"\xff" * 8
         await response.prepare(request)
-        stop = max(start, int(len(body) * fixture.cut_at)) if cut else end
+        stop = max(start, int(len(body) * fixture.cut_at)) if cut or stall else end
         for at in range(start, stop, 65536):
             piece = body[at : min(at + 65536, stop)]
             try:
@@ -255,6 +257,10 @@ class FakeCivitai:
             self.sent_bytes += len(piece)
             if fixture.pause:
                 await asyncio.sleep(fixture.pause)
+        if stall:
+            with suppress(ConnectionResetError):
+                while request.transport is not None:
+                    await asyncio.sleep(0.05)
         if (cut or lie) and request.transport is not None:
             await asyncio.sleep(0.01)
             request.transport.close()

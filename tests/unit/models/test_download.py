@@ -171,11 +171,29 @@ async def test_a_file_that_changes_between_two_tries_starts_over(civitai: FakeCi
         assert (await fetch(finder, "64094")).read_bytes() == BODY
 
 
-@pytest.mark.parametrize("fault", ["other bytes", "lying length"])
-async def test_wrong_bytes_once_are_fetched_again(civitai: FakeCivitai, tmp_path: Path, fault: str) -> None:
-    civitai.fixtures[64094].fault = fault
+async def test_a_length_that_lies_once_is_got_over(civitai: FakeCivitai, tmp_path: Path) -> None:
+    civitai.fixtures[64094].fault = "lying length"
     async with supplied(civitai, tmp_path) as finder:
         assert (await fetch(finder, "64094")).read_bytes() == BODY
+
+
+async def test_wrong_bytes_in_one_piece_are_refused_and_not_fetched_again(civitai: FakeCivitai, tmp_path: Path) -> None:
+    civitai.fixtures[64094].fault, civitai.fixtures[64094].times = "other bytes", 99
+    async with supplied(civitai, tmp_path) as finder:
+        for _ in range(3):
+            with pytest.raises(DownloadFailed, match="SHA-256"):
+                await fetch(finder, "64094")
+    assert civitai.requests["delivery"] == 2  # a look and the file
+    assert not files(tmp_path)
+
+
+async def test_wrong_bytes_in_several_pieces_are_fetched_once_more(civitai: FakeCivitai, tmp_path: Path) -> None:
+    leave(tmp_path, b"\0" * 1000)
+    civitai.fixtures[64094].fault, civitai.fixtures[64094].times = "other bytes", 99
+    async with supplied(civitai, tmp_path) as finder:
+        with pytest.raises(DownloadFailed, match="SHA-256"):
+            await fetch(finder, "64094")
+    assert civitai.requests["delivery"] == 3
 
 
 async def test_a_length_that_always_lies_is_given_up_on(civitai: FakeCivitai, tmp_path: Path) -> None:
@@ -323,3 +341,45 @@ async def test_what_a_checkpoint_predicts_is_kept_with_its_origin(civitai: FakeC
     async with supplied(civitai, tmp_path) as finder:
         path = await fetch(finder, "64094")
     assert json.loads(path.with_suffix(".json").read_text())["prediction"] == "v"
+
+
+async def test_a_connection_that_stalls_is_given_up_and_gone_on_with(civitai: FakeCivitai, tmp_path: Path) -> None:
+    civitai.fixtures[64094].fault = "stall"
+    patience = Patience(tries=3, first_wait=0.01, stall=0.4)
+    async with supplied(civitai, tmp_path, patience=patience) as finder:
+        assert (await fetch(finder, "64094")).read_bytes() == BODY
+    assert civitai.ranges[-1] not in ("", "bytes=0-")
+
+
+def leave(root: Path, data: bytes) -> None:
+    """What a service left that was killed in the middle of version 64094."""
+    (root / ".shelf").mkdir(parents=True)
+    (root / ".shelf" / "checkpoint-64094-1064094.part").write_bytes(data)
+    (root / ".shelf" / "checkpoint-64094-1064094.part.json").write_text(json.dumps({"total": len(BODY), "etag": ""}))
+
+
+async def test_a_part_that_is_whole_is_not_fetched_again(civitai: FakeCivitai, tmp_path: Path) -> None:
+    leave(tmp_path, BODY)
+    async with supplied(civitai, tmp_path) as finder:
+        assert (await fetch(finder, "64094")).read_bytes() == BODY
+    assert civitai.requests["delivery"] == 1  # the look
+
+
+@pytest.mark.parametrize(
+    "rest", [b"\0" * 500_000, BODY[: len(BODY) - 3] + b"bad", BODY + b"more"], ids=["zeros", "whole", "longer"]
+)
+async def test_a_part_that_a_bad_disk_left_is_found_out_and_fetched_anew(
+    civitai: FakeCivitai, tmp_path: Path, rest: bytes
+) -> None:
+    leave(tmp_path, rest)
+    async with supplied(civitai, tmp_path) as finder:
+        assert (await fetch(finder, "64094")).read_bytes() == BODY
+
+
+async def test_without_civitai_the_answer_names_what_is_here(civitai: FakeCivitai, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "demo.safetensors").write_bytes(BODY)
+    civitai.api_fault = [(503, {}, {})] * 9
+    async with supplied(civitai, tmp_path) as finder:
+        with pytest.raises(ModelUnavailable, match="on the shelf there are: demo"):
+            await finder.checkpoint("64094", "model", BOTH)

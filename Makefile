@@ -34,6 +34,7 @@ format: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.node_time
+	@$(BIN)/python -m benchmarks.models
 
 obedience: $(READY)
 	$(BIN)/python -m benchmarks.obedience

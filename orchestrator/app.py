@@ -12,23 +12,34 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from aiohttp import web
+from yarl import URL
 
 from orchestrator.api.admission import Admission
-from orchestrator.api.keys import ADMISSION, BOARD, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
+from orchestrator.api.keys import ADMISSION, BOARD, MODEL_SIGNER, OUTLET, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.known import known_catalog
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.process import BackendProcess
+from orchestrator.errors import SettingsError
 from orchestrator.images.links import LinkSigner, secret_file
 from orchestrator.images.source import PictureSource
 from orchestrator.images.store import ImageStore
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.board import Board
-from orchestrator.models.shelf import Shelf
+from orchestrator.models.client import CivitaiClient
+from orchestrator.models.download import Downloader
+from orchestrator.models.finder import ModelFinder, Supply
+from orchestrator.models.look import Looker
+from orchestrator.models.names import load_names
+from orchestrator.models.origins import AllowedOrigins
+from orchestrator.models.outlet import Outlet
+from orchestrator.models.room import Room
+from orchestrator.models.shelf import Shelf, tell
 from orchestrator.pipeline import Pipeline
 from orchestrator.settings import Settings
+from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.following import LivingWidgets
 
 log = logging.getLogger(__name__)
@@ -71,10 +82,16 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
+    models = await open_part(open_models(settings))
     backends = await _backends(settings, resources)
     pool = await open_part(Pool(backends, waiting_limit=settings.queue_limit))
     signer = LinkSigner(secret_file(settings.data / "link.key"), settings.public_url)
     board = Board()
+    outlet = Outlet(shelf_of(settings))
+    models_signer = LinkSigner(
+        secret_file(settings.data / "link.key"), settings.models_url or settings.public_url, "models"
+    )
+    app[OUTLET], app[MODEL_SIGNER] = outlet, models_signer
     app[BOARD], app[POOL], app[STORE], app[SIGNER] = board, pool, store, signer
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), pool.queue_full)
     app[OUTPUT_FORMAT] = settings.output_format
@@ -82,7 +99,8 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
         widgets=widgets,
         pictures=pictures,
         threads=threads,
-        shelf=Shelf(settings.data / "models"),
+        models=models,
+        supplier=ModelSupplier(outlet, models_signer, settings.fetch_hours * 3600),
         pool=pool,
         store=store,
         signer=signer,
@@ -118,6 +136,33 @@ async def _followed(widgets: LivingWidgets) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def shelf_of(settings: Settings) -> Shelf:
+    """The models folder."""
+    return Shelf(settings.data / "models")
+
+
+@asynccontextmanager
+async def open_models(settings: Settings) -> AsyncIterator[ModelFinder]:
+    """The finder of models, with a session to Civitai unless that is turned off. Says what an earlier life left behind.
+
+    Raises SettingsError.
+    """
+    shelf, names = shelf_of(settings), load_names(settings.data / "models.yaml")
+    tell(await asyncio.to_thread(shelf.survey), shelf.root)
+    if not settings.civitai_url:
+        yield ModelFinder(shelf, names)
+        return
+    if not AllowedOrigins(settings.civitai_hosts).permits(URL(settings.civitai_url)):
+        raise SettingsError(
+            f"civitai_url {settings.civitai_url} is at none of civitai_hosts; list it there if it is your mirror"
+        )
+    room = Room(shelf.root, int(settings.shelf_gb * 1e9), int(settings.disk_floor_gb * 1e9))
+    async with CivitaiClient(settings.civitai_url, settings.civitai_hosts, key=settings.civitai_key) as client:
+        deadline = settings.fetch_hours * 3600
+        downloader = Downloader(client, shelf, room, deadline=deadline, source=settings.civitai_url)
+        yield ModelFinder(shelf, names, Supply(client, Looker(client), downloader))
+
+
 def _picture_source(settings: Settings, threads: PictureThreads) -> PictureSource:
     return PictureSource(
         threads,
@@ -141,7 +186,12 @@ async def _backends(settings: Settings, resources: AsyncExitStack) -> list[Backe
     """The operator's ComfyUI servers, or the embedded backend where there are none."""
     if settings.backends:
         return [
-            BackendClient(backend.url, name=backend.name or backend.url, headers=backend.headers)
+            BackendClient(
+                backend.url,
+                name=backend.name or backend.url,
+                headers=backend.headers,
+                fetches_models=backend.models == "fetch",
+            )
             for backend in settings.backends
         ]
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")

@@ -1,4 +1,4 @@
-"""The command line: `orchestrator serve`, `orchestrator demo`, `orchestrator check`, `orchestrator workflows …`."""
+"""The command line: `orchestrator serve`, `demo`, `check`, `models …`, `workflows …`."""
 
 import argparse
 import asyncio
@@ -19,6 +19,7 @@ from orchestrator.app import create_app, load_widgets
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.settings import Settings, load
+from orchestrator.shelf_commands import add_commands
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say whether settings and workflows can be used")
     check.set_defaults(run=_check)
     workflows = workflow_commands.register(commands, lambda options: _settings(options).workflows)
-    for command in (serve, show, check, *workflows):
+    models = commands.add_parser("models", help="the models on the shelf: list, get, pin, unpin, rm, verify")
+    shelf = add_commands(models.add_subparsers(required=True))
+    models.set_defaults(run=_models)
+    for command in (serve, show, check, *workflows, *shelf):
         command.add_argument("--config", type=Path, help="YAML file of settings")
         command.add_argument("--data", type=Path, help="folder for pictures and models")
     return parser
@@ -105,6 +109,11 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise SettingsError(f"Cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+
+def _models(options: argparse.Namespace) -> int:
+    logging.getLogger().setLevel(logging.WARNING)  # what the command prints is the answer
+    return int(options.shelf(_settings(options), options))
 
 
 @asynccontextmanager

@@ -12,8 +12,14 @@ OrchestratorError
 │   ├── LinkExpired
 │   └── JobNotFound
 ├── ModelError                the caller or the operator
-│   ├── ModelNotFound
-│   └── ModelMismatch         a LoRA that does not fit the checkpoint, a family that the widget cannot run
+│   ├── ModelNotFound         unknown here and at Civitai; names what there is
+│   ├── ModelGone             archived or taken down
+│   ├── ModelGated            needs a key, a purchase or its creator's leave
+│   ├── ModelRegionBlocked
+│   ├── ModelMismatch         a LoRA that does not fit the checkpoint, a family that the widget cannot run
+│   ├── ModelUnsafe           a pickle, or a file that a scan found fault with
+│   ├── ModelUnavailable      Civitai does not answer now; carries retry_after
+│   └── DownloadFailed        what came is not the file that was promised
 ├── WorkflowError             the artist: a workflow folder is at fault, the service does not start
 ├── BackendError              the operator
 │   ├── QueueFull             carries retry_after
@@ -24,7 +30,8 @@ OrchestratorError
 │   ├── BackendLost
 │   └── BackendTimeout
 ├── StorageError              the operator
-│   └── StorageFull
+│   ├── StorageFull
+│   └── ShelfFull             no room for a model, and nothing on the shelf that may go
 └── SettingsError             the operator: the service does not start
 """
 
@@ -106,8 +113,40 @@ class ModelNotFound(ModelError):
     """There is no such model."""
 
 
+class ModelGone(ModelError):
+    """The model was taken away by its creator or by Civitai."""
+
+
+class ModelGated(ModelError):
+    """Civitai does not give this file to everybody."""
+
+
+class ModelRegionBlocked(ModelError):
+    """Civitai does not serve the region that this service runs in."""
+
+
 class ModelMismatch(ModelError):
     """The models do not fit together."""
+
+
+class ModelUnsafe(ModelError):
+    """The file is not safe to load."""
+
+
+class ModelUnavailable(ModelError):
+    """Civitai does not answer now."""
+
+    retryable = True
+
+    def __init__(
+        self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float = 30.0
+    ) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail, fields)
+
+
+class DownloadFailed(ModelError):
+    """What came is not the file that was promised."""
 
 
 class WorkflowError(OrchestratorError):
@@ -166,6 +205,12 @@ class StorageError(OrchestratorError):
 
 class StorageFull(StorageError):
     """The image store is full."""
+
+    retryable = True
+
+
+class ShelfFull(StorageError):
+    """There is no room for the model, and nothing on the shelf may go."""
 
     retryable = True
 

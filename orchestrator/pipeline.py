@@ -7,9 +7,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
@@ -23,8 +24,10 @@ from orchestrator.images.source import Picture, PictureSource
 from orchestrator.images.store import ImageStore
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.board import Board
-from orchestrator.jobs.job import Failed, Job, Running, Succeeded
-from orchestrator.models.shelf import Shelf
+from orchestrator.jobs.job import Failed, Fetching, Job, Queued, Running, Succeeded
+from orchestrator.models.finder import ModelFile, ModelFinder
+from orchestrator.models.speed import Progress as FetchProgress
+from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
 from orchestrator.widgets.values import Values
 from orchestrator.widgets.widget import Widget
@@ -72,7 +75,8 @@ class Pipeline:
     widgets: Mapping[str, Widget]
     pictures: PictureSource
     threads: PictureThreads
-    shelf: Shelf
+    models: ModelFinder
+    supplier: ModelSupplier
     pool: Pool
     store: ImageStore
     signer: LinkSigner
@@ -92,15 +96,19 @@ class Pipeline:
         watch.lap("check")
         pictures = await self._read_pictures(widget, values)
         watch.lap("pictures")
-        models = await self._find_models(widget, values)
+        files = await self._find_models(widget, values)
         watch.lap("models")
         uploads = {name: Upload(picture.name, picture.png) for name, picture in pictures.items()}
-        compiled = compile_graph(widget, values, models, {name: upload.reference for name, upload in uploads.items()})
+        references = {name: upload.reference for name, upload in uploads.items()}
+        compiled = compile_graph(widget, values, _chosen(files, values), references)
         watch.lap("compile")
         with self._job(widget, values, watch) as job:
-            async with self._lease(compiled) as lease:
-                watch.lap("queue")
-                rendered = await self._render(job, lease.backend, compiled, tuple(uploads.values()))
+            async with self._models_held(job, files):
+                watch.lap("fetch")
+                async with self._lease(compiled) as lease:
+                    watch.lap("queue")
+                    await self.supplier.supply(lease.backend, files, partial(self._show_fetching, job))
+                    rendered = await self._render(job, lease.backend, compiled, tuple(uploads.values()))
             watch.lap("run")
             image = await self.threads.run(to_output, rendered, request.output_format)
             stored = await self.store.put(image, CONTENT_TYPES[request.output_format])
@@ -132,14 +140,22 @@ class Pipeline:
             pictures[name] = drawn
         return pictures
 
-    async def _find_models(self, widget: Widget, values: Values) -> ChosenModels:
-        checkpoint = await self.shelf.checkpoint(values.checkpoint, widget.definition.checkpoint, widget.families)
-        loras = []
-        for tag in values.loras:
-            field = widget.definition.loras.parameter if widget.definition.loras else widget.definition.checkpoint
-            lora = await self.shelf.lora(tag.name, field, checkpoint)
-            loras.append(ChosenLora(lora.file, tag.text_encoder, tag.unet))
-        return ChosenModels(checkpoint.file, checkpoint.family, tuple(loras))
+    async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:
+        """The checkpoint, then the LoRAs in prompt order: all known to fit, none fetched yet."""
+        checkpoint = await self.models.checkpoint(values.checkpoint, widget.definition.checkpoint, widget.families)
+        field = widget.definition.loras.parameter if widget.definition.loras else widget.definition.checkpoint
+        return [checkpoint, *[await self.models.lora(tag.name, field, checkpoint) for tag in values.loras]]
+
+    @asynccontextmanager
+    async def _models_held(self, job: Job, files: Sequence[ModelFile]) -> AsyncGenerator[None, None]:
+        """The job's models on the shelf until it ends; the board tells how far a missing one has come."""
+        async with self.models.hold(files, partial(self._show_fetching, job)):
+            self.board.move(job.id, Queued())
+            yield
+
+    def _show_fetching(self, job: Job, progress: FetchProgress) -> None:
+        told = (progress.model, progress.received, progress.total, progress.rate, progress.seconds_left)
+        self.board.move(job.id, Fetching(*told))
 
     def _lease(self, compiled: CompiledGraph) -> AbstractAsyncContextManager[Lease]:
         return self.pool.lease(compiled.graph.classes, compiled.checkpoint, deadline=self.deadline_seconds)
@@ -176,3 +192,10 @@ class Pipeline:
             on_progress=show,
             uploads=uploads,
         )
+
+
+def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
+    checkpoint, *loras = files
+    weighted = zip(loras, values.loras, strict=True)
+    chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
+    return ChosenModels(checkpoint.file, checkpoint.family, chosen)

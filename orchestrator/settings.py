@@ -17,6 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from orchestrator.errors import FieldError, SettingsError
 
 _PROJECT = Path(__file__).resolve().parent.parent
+CIVITAI_HOSTS = (
+    "civitai.com",
+    "civitai.red",
+    "civitai.green",
+    "b2.civitai.com",
+    "civitai-delivery-worker-prod.*.r2.cloudflarestorage.com",
+)
+"""The site by its three names, and the hosts that it is known to send downloads to; `*` is one label of a name."""
+
 _PREFIX = "ORCHESTRATOR_"
 
 
@@ -45,6 +54,8 @@ class BackendSettings(_Frozen):
 
     name: str = ""
     """What logs and `GET /readyz` call it; its URL when empty."""
+    models: Literal["shared", "fetch"] = "shared"
+    """`shared`: it reads the service's model folder. `fetch`: its node pack fetches models from the service."""
     headers: dict[str, str] = {}
     """Sent with every request, for a proxy that wants a key."""
 
@@ -82,6 +93,18 @@ class Settings(_Frozen):
     """Jobs that may wait; the next is refused with 429."""
     deadline_seconds: float = Field(600.0, gt=0)
     """How long a job may run at a backend before it is cancelled and answered with 504."""
+    shelf_gb: float = Field(60.0, gt=0)
+    """Disk that fetched models may use, in 10^9 bytes; the least recently used ones go first."""
+    models_url: str = ""
+    """Where backends that fetch models reach this service; public_url when empty."""
+    civitai_url: str = Field("https://civitai.com", pattern=r"^(https?://[^/?#]+/?)?$")
+    """Where models are asked for: civitai.com, .red, .green, or a mirror that `civitai_hosts` lists. Empty: nowhere."""
+    civitai_key: str = Field("", repr=False)
+    """API key of a Civitai account, for files that need a login."""
+    civitai_hosts: tuple[str, ...] = CIVITAI_HOSTS
+    """Hosts that models may come from; a whole origin such as http://mirror.local:9000 for one of your own."""
+    fetch_hours: float = Field(2.0, gt=0)
+    """How long fetching one model may take."""
     fetch_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
 

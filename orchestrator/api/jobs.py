@@ -4,7 +4,7 @@ from aiohttp import web
 
 from orchestrator.api.keys import BOARD
 from orchestrator.errors import JobNotFound
-from orchestrator.jobs.job import Failed, Job, Running, Succeeded
+from orchestrator.jobs.job import Failed, Fetching, Job, Running, Succeeded
 
 
 async def get_job(request: web.Request) -> web.Response:
@@ -24,6 +24,9 @@ def _described(job: Job) -> dict[str, object]:
         "timings": {stage: round(seconds, 4) for stage, seconds in job.timings},
     }
     match job.state:
+        case Fetching(model, received, total, rate, left):
+            described |= {"model": model, "received_bytes": received, "total_bytes": total}
+            described |= {"bytes_per_second": round(rate), "seconds_left": None if left is None else round(left, 1)}
         case Running(backend, node, step, steps):
             described |= {"backend": backend, "node": node, "step": step, "steps": steps}
         case Succeeded(url, expires_at):

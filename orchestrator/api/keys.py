@@ -8,6 +8,7 @@ from orchestrator.images.encode import OutputFormat
 from orchestrator.images.links import LinkSigner
 from orchestrator.images.store import ImageStore
 from orchestrator.jobs.board import Board
+from orchestrator.models.outlet import Outlet
 from orchestrator.pipeline import Pipeline
 
 ADMISSION = web.AppKey("admission", Admission)
@@ -15,5 +16,7 @@ PIPELINE = web.AppKey("pipeline", Pipeline)
 POOL = web.AppKey("pool", Pool)
 STORE = web.AppKey("store", ImageStore)
 SIGNER = web.AppKey("signer", LinkSigner)
+OUTLET = web.AppKey("outlet", Outlet)
+MODEL_SIGNER = web.AppKey("model_signer", LinkSigner)
 BOARD = web.AppKey("board", Board)
 OUTPUT_FORMAT: web.AppKey[OutputFormat] = web.AppKey("output_format")

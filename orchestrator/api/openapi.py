@@ -42,17 +42,19 @@ _HEADERS: Described = {
 }
 _PROBLEMS: Mapping[str, str] = {
     "400": "The body is not what its content type says",
-    "403": "The link has expired or was not signed by this service",
+    "403": "The link has expired or was not signed by this service; Civitai does not give this model to everybody",
     "404": "No such widget, model, job or image",
     "408": "The body came too slowly",
+    "410": "The model was taken away at Civitai",
     "413": "The body is too large",
     "415": "The body is compressed",
     "422": "Parameters, pictures or models that cannot be used, each named",
     "429": "Too many jobs are waiting; see Retry-After",
-    "502": "The backend failed",
-    "503": "No backend can run this now",
+    "451": "Civitai does not serve this service's region",
+    "502": "The backend failed, or a model that came is not the one promised",
+    "503": "No backend can run this now, or Civitai does not answer; see Retry-After",
     "504": "The backend took too long",
-    "507": "The image store is full",
+    "507": "The image store or the shelf of models is full",
 }
 
 
@@ -118,12 +120,15 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
     image = {"description": "The image", "content": {"image/jpeg": {}, "image/png": {}}}
     signed = [_parameter("key", "path"), _parameter("expires", "query"), _parameter("signature", "query")]
     fetched = {"200": image, **_failures("403", "404")}
+    model = {"200": {"description": "The file", "content": {"application/octet-stream": {}}}, **_failures("403", "404")}
+    by_content = [_parameter("sha256", "path"), *signed[1:]]
     job = {"200": _json("The job", anything), **_failures("404")}
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
         "/public/v1/widget/run": _myshell_path(),
         "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
+        "/models/{sha256}": {"get": _operation("get_model", "A model's file for a backend", model, by_content)},
         "/jobs/{id}": {"get": _operation("get_job", "Where a job stands", job, [_parameter("id", "path")])},
         "/healthz": {"get": _operation("healthz", "Alive", {"200": _json("Alive", anything)})},
         "/readyz": {

@@ -24,13 +24,19 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.JobNotFound: 404,
     errors.RequestError: 400,
     errors.ModelNotFound: 404,
+    errors.ModelGone: 410,
+    errors.ModelGated: 403,
+    errors.ModelRegionBlocked: 451,
     errors.ModelMismatch: 422,
+    errors.ModelUnavailable: 503,
+    errors.DownloadFailed: 502,
     errors.ModelError: 422,
     errors.QueueFull: 429,
     errors.NoBackend: 503,
     errors.BackendTimeout: 504,
     errors.BackendError: 502,
     errors.StorageFull: 507,
+    errors.ShelfFull: 507,
     errors.OrchestratorError: 500,
 }
 """The nearest class in an error's ancestry counts."""
@@ -43,7 +49,7 @@ def status_of(error: errors.OrchestratorError) -> int:
 
 def headers_of(error: errors.OrchestratorError) -> dict[str, str]:
     """`Retry-After` in whole seconds where the error knows it."""
-    if isinstance(error, errors.QueueFull):
+    if isinstance(error, errors.QueueFull | errors.ModelUnavailable):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     return {}
 

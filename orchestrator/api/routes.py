@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from orchestrator.api import health, images, jobs, myshell, openapi, widgets
+from orchestrator.api import health, images, jobs, models, myshell, openapi, widgets
 
 ROUTES = (
     web.get("/widgets", widgets.list_widgets),
@@ -10,6 +10,7 @@ ROUTES = (
     web.post("/widgets/{name}", widgets.run_widget),
     web.post("/public/v1/widget/run", myshell.run_widget),
     web.get("/images/{key}", images.get_image),
+    web.get("/models/{sha256}", models.get_model),
     web.get("/jobs/{id}", jobs.get_job),
     web.get("/openapi.json", openapi.get_openapi),
     web.get("/healthz", health.healthz),

@@ -15,6 +15,7 @@ from orchestrator.comfy.following import Following
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
 from orchestrator.comfy.messages import Message, PreviewFrame, Status, Unknown
+from orchestrator.comfy.placing import Placement, place
 from orchestrator.comfy.rejection import explain, names_file
 from orchestrator.comfy.supervision import Backoff
 from orchestrator.comfy.uploads import Uploads
@@ -37,8 +38,11 @@ class BackendClient:
         headers: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         backoff: Backoff | None = None,
+        fetches_models: bool = False,
     ) -> None:
         self.url = url
+        self.fetches_models = fetches_models
+        """True when it does not read the service's own model folder."""
         self.name = name
         self._limits = limits or Limits()
         self._wire = Wire(url, name=name, headers=headers, limits=self._limits)
@@ -98,6 +102,10 @@ class BackendClient:
     async def upload(self, picture: Upload) -> None:
         """Sends a picture unless the backend has it already. Raises BackendLost or GraphRejected."""
         await self._uploads.ensure(picture)
+
+    async def place(self, wanted: Placement, *, deadline: float, tell: Callable[[int], None]) -> None:
+        """Has the backend fetch a model unless it has it. Raises BackendError, BackendTimeout or BackendLost."""
+        await place(self._wire, self.name, wanted, deadline, tell)
 
     async def cancel(self, prompt_id: str) -> None:
         """Takes a job out of the queue, or interrupts it if it runs; a job that is neither is left alone.

@@ -166,6 +166,15 @@ class Wire:
         body = {"unload_models": True, "free_memory": True}
         self._require_success((await self._call("POST", "/free", body=body))[0], "POST /free")
 
+    async def place_model(self, wanted: Mapping[str, object]) -> tuple[int, Mapping[str, object]]:
+        """POST /orchestrator/models of our pack: status and body, empty if it is not an object."""
+        status, answer = await self._call("POST", "/orchestrator/models", body=wanted)
+        try:
+            value = json.loads(answer)
+        except ValueError:
+            value = None
+        return status, value if isinstance(value, Mapping) else {}
+
     async def _get(self, path: str, deadline: float | None = None) -> bytes:
         status, data = await self._call("GET", path, deadline=deadline)
         self._require_success(status, f"GET {path}")

@@ -17,18 +17,19 @@ _SECRET_BYTES = 32
 class LinkSigner:
     """Signs with HMAC-SHA256 over the image's key and its expiry (seconds since 1970).
 
-    `base_url` is where callers reach the service, such as https://pictures.example.org/api.
+    `base_url` is where callers reach the service, such as https://pictures.example.org/api; `path` is the route there.
     """
 
-    def __init__(self, secret: bytes, base_url: str) -> None:
+    def __init__(self, secret: bytes, base_url: str, path: str = "images") -> None:
         self._secret = secret
         self._base_url = base_url.rstrip("/")
+        self._path = path
 
     def url(self, key: str, expires_at: float) -> str:
-        """The public URL of the image `key` (of URL-safe characters) until `expires_at`."""
+        """The public URL of what is kept as `key` (of URL-safe characters) until `expires_at`."""
         expires = math.ceil(expires_at)
         query = urlencode({"expires": expires, "signature": self._signature(key, expires)})
-        return f"{self._base_url}/images/{key}?{query}"
+        return f"{self._base_url}/{self._path}/{key}?{query}"
 
     def check(self, key: str, expires: str, signature: str, now: float) -> int:
         """The expiry of a link whose parts came with a request; raises LinkExpired if it is over or not our

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 
-from orchestrator.jobs.job import Cancelled, Job, Queued, Running, State
+from orchestrator.jobs.job import Cancelled, Fetching, Job, Queued, Running, State
 
 _KEPT = 1000
 
@@ -28,13 +28,13 @@ class Board:
     def move(self, job_id: str, state: State) -> None:
         """Takes an unfinished job to its next state; a finished one stays as it ended."""
         job = self._unfinished.get(job_id)
-        if job is not None and isinstance(job.state, Queued | Running):
+        if job is not None and isinstance(job.state, Queued | Fetching | Running):
             self._unfinished[job_id] = replace(job, state=state)
 
     def close(self, job_id: str, timings: tuple[tuple[str, float], ...]) -> None:
         """Ends a job with its stages' durations; one that is closed while it still runs was cancelled."""
         job = self._unfinished.pop(job_id)
-        if isinstance(job.state, Queued | Running):
+        if isinstance(job.state, Queued | Fetching | Running):
             job = replace(job, state=Cancelled())
         self._finished[job_id] = replace(job, timings=timings)
         while len(self._finished) > _KEPT:

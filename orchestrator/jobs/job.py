@@ -12,6 +12,21 @@ class Queued:
 
 
 @dataclass(frozen=True)
+class Fetching:
+    """Waits for a model that is on its way to the shelf."""
+
+    name: ClassVar[str] = "fetching"
+    model: str
+    received: int
+    """Bytes."""
+    total: int
+    """Bytes."""
+    rate: float
+    """Bytes a second; 0 while unknown."""
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
 class Running:
     """Runs at a backend."""
 
@@ -50,7 +65,7 @@ class Cancelled:
     name: ClassVar[str] = "cancelled"
 
 
-State = Queued | Running | Succeeded | Failed | Cancelled
+State = Queued | Fetching | Running | Succeeded | Failed | Cancelled
 
 
 @dataclass(frozen=True)

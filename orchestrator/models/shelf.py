@@ -1,30 +1,49 @@
-"""The models on this machine's disk: a name from a request to a checked file that backends know.
+"""The models on this machine's disk: finds files by name or by Civitai's numbers, reads headers, pins, lists, removes.
 
-A model's name is its file's without the ending: `64094` is `checkpoints/64094.safetensors`. Backends read the same
-folder. Knows nothing of Civitai or of widgets.
+Backends read the same folders. A file that the service fetched has its origin beside it and counts as whole only at the
+size that stands there; any other file was put there by the operator and is taken as it is. Knows nothing of Civitai's
+API or of widgets. Blocks.
 """
 
-import asyncio
 import difflib
-from collections.abc import Sequence
+import hashlib
+import logging
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from orchestrator.errors import FieldError, ModelMismatch, ModelNotFound
-from orchestrator.models import family, header
+from orchestrator.errors import StorageError
+from orchestrator.models import header
+from orchestrator.models.layout import KINDS, SUFFIX, Place, folder_of, hidden, stem_of
+from orchestrator.models.locks import FileLock
+from orchestrator.models.origin import Origin, read_origin
+from orchestrator.models.part import disk_errors
+from orchestrator.models.reference import Kind
+from orchestrator.models.room import delete, fetched, parts, used_at
 
-_SUFFIX = ".safetensors"
-_CHECKPOINTS, _LORAS = "checkpoints", "loras"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ModelFile:
-    """A model as a backend knows it: its file's name, and the family read from it."""
+class ShelfEntry:
+    """One file as the operator sees it. `used_at` is in seconds since 1970."""
 
-    name: str
-    file: str
-    family: str
+    place: Place
+    size: int
+    used_at: float
+    kept: bool
+    in_use: bool
+    origin: Origin | None
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a start found: downloads that can go on, and files that were not as long as they should be."""
+
+    partial: tuple[tuple[str, int, int], ...]
+    """Name, bytes that are there, bytes that it will have."""
+    damaged: tuple[str, ...]
 
 
 @lru_cache(maxsize=1024)
@@ -34,69 +53,163 @@ def _header(path: Path, _changed_ns: int, _size: int) -> header.Header:
         return header.parse_header(file.read(length))
 
 
+@lru_cache(maxsize=1024)
+def _origin(path: Path, _changed_ns: int) -> Origin | None:
+    return read_origin(path)
+
+
 class Shelf:
-    """Finds models by name in one folder with `checkpoints` and `loras` below it."""
+    """One folder with `checkpoints` and `loras` below it, shared by processes."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, root: Path) -> None:
+        self.root = root
 
-    async def checkpoint(self, name: str, field: str, families: Sequence[str]) -> ModelFile:
-        """The checkpoint of that name, if it is of one of `families`.
+    def place(self, kind: Kind, name: str) -> Place:
+        """The place of a name, `.safetensors` or not; there need be nothing in it. Raises ValueError for a name that
+        leads out of the folder."""
+        stem = name.removesuffix(SUFFIX)
+        if not stem or ".." in stem.split("/") or stem.startswith("/") or "\0" in stem or "\\" in stem:
+            raise ValueError(f"{name[:100]!r} is no name of a file on the shelf")
+        return Place(self.root, kind, stem)
 
-        Raises ModelNotFound and ModelMismatch, both naming `field`.
-        """
-        return await asyncio.to_thread(self._checkpoint, name, field, families)
+    def named(self, kind: Kind, name: str) -> Place | None:
+        """The model whose file is called that, exactly; None if there is none."""
+        if "/" in name or name.startswith(".") or len(name) > 200:
+            return None
+        place = Place(self.root, kind, name)
+        return place if place.file.is_file() and self.is_whole(place) else None
 
-    async def lora(self, name: str, field: str, checkpoint: ModelFile) -> ModelFile:
-        """The LoRA of that name, if it fits the checkpoint.
+    def fetched_version(self, kind: Kind, version_id: int, file_id: int | None) -> Place | None:
+        """The whole file that was fetched for a version, or that very file of it; None if there is none."""
+        if file_id is not None:
+            found = [Place(self.root, kind, stem_of(version_id, file_id))]
+        else:
+            paths = folder_of(self.root, kind).glob(f"{version_id}-*.json")
+            found = [Place(self.root, kind, path.stem) for path in sorted(paths)]
+        for place in found:
+            origin = self.origin(place)
+            if origin is not None and (origin.chosen or file_id is not None) and self.is_whole(place):
+                return place
+        return None
 
-        ComfyUI merges what it can of an unfit one and reports success, so it is refused here.
-        Raises ModelNotFound and ModelMismatch, both naming `field`.
-        """
-        return await asyncio.to_thread(self._lora, name, field, checkpoint)
+    def near(self, kind: Kind, name: str) -> list[str]:
+        """Up to three names that the caller may have meant."""
+        names = sorted(path.stem for path in folder_of(self.root, kind).glob("*" + SUFFIX))
+        return difflib.get_close_matches(name, names, 3, 0.4) or names[:3]
 
-    def _checkpoint(self, name: str, field: str, families: Sequence[str]) -> ModelFile:
-        path = self._find(_CHECKPOINTS, "checkpoint", name, field)
-        head = _read(path, field)
-        kind = family.checkpoint_kind(head)
-        if kind is None:
-            raise _mismatch(field, f"{name} is not a Stable Diffusion checkpoint in one file")
-        if problem := family.trouble(kind):
-            raise _mismatch(field, f"{name} cannot be used: {problem}")
-        if lacking := family.missing_parts(head):
-            raise _mismatch(field, f"{name} cannot be used: the file holds no {' and no '.join(lacking)}")
-        if kind.family not in families:
-            raise _mismatch(field, f"{name} is {kind.family}; this widget runs {', '.join(families)}")
-        return ModelFile(name, path.name, kind.family)
+    def origin(self, place: Place) -> Origin | None:
+        """Where the file came from, None if it was put there by hand."""
+        try:
+            return _origin(place.origin, place.origin.stat().st_mtime_ns)
+        except FileNotFoundError:
+            return None
 
-    def _lora(self, name: str, field: str, checkpoint: ModelFile) -> ModelFile:
-        path = self._find(_LORAS, "LoRA", name, field)
-        head = _read(path, field)
-        if not family.is_lora(head):
-            raise _mismatch(field, f"{name} is not a LoRA")
-        made_for = family.lora_family(head) or checkpoint.family
-        if made_for != checkpoint.family:
-            text = f"the LoRA {name} is made for {made_for}, the checkpoint {checkpoint.name} is {checkpoint.family}"
-            raise _mismatch(field, text)
-        return ModelFile(name, path.name, made_for)
+    def is_whole(self, place: Place) -> bool:
+        """Whether there is a file, as long as its origin says if it has one."""
+        try:
+            size = place.file.stat().st_size
+        except FileNotFoundError:
+            return False
+        origin = self.origin(place)
+        return origin is None or origin.size == size
 
-    def _find(self, kind: str, word: str, name: str, field: str) -> Path:
-        names = sorted(path.stem for path in (self._folder / kind).glob("*" + _SUFFIX))
-        if name in names:
-            return self._folder / kind / (name + _SUFFIX)
-        near = difflib.get_close_matches(name, names, 3, 0.4) or names[:3]
-        hint = f"; there are: {', '.join(near)}" if near else ""
-        message = f"there is no {word} {name[:100]!r} here{hint}"
-        raise ModelNotFound(message, [FieldError(field, message)])
+    def header(self, place: Place) -> header.Header:
+        """Raises NotSafetensors and OSError."""
+        about = place.file.stat()
+        return _header(place.file, about.st_mtime_ns, about.st_size)
+
+    def try_pin(self, place: Place) -> FileLock | None:
+        """While the lock is held, no process deletes the file. Counts as a use. None while it is being deleted."""
+        with disk_errors():
+            lock = FileLock.try_shared(place.pin_lock)
+            if lock is not None:
+                os.utime(place.pin_lock)
+        return lock
+
+    def listed(self) -> list[ShelfEntry]:
+        """Every model, fetched or not, least recently used last."""
+        found = []
+        for kind in KINDS:
+            for path in folder_of(self.root, kind).glob("*" + SUFFIX):
+                place = Place(self.root, kind, path.stem)
+                in_use = self._in_use(place)
+                entry = ShelfEntry(
+                    place, path.stat().st_size, used_at(place), place.kept.exists(), in_use, self.origin(place)
+                )
+                found.append(entry)
+        return sorted(found, key=lambda entry: -entry.used_at)
+
+    def keep(self, place: Place, wanted: bool) -> None:
+        """Marks a file as one that stays, or takes the mark away."""
+        with disk_errors():
+            if wanted:
+                place.kept.parent.mkdir(parents=True, exist_ok=True)
+                place.kept.touch()
+            else:
+                place.kept.unlink(missing_ok=True)
+
+    def remove(self, place: Place) -> None:
+        """Deletes a file. Raises StorageError if a job uses it."""
+        with disk_errors():
+            lock = FileLock.try_exclusive(place.pin_lock)
+        if lock is None:
+            raise StorageError(f"{place.stem} is in use by a job; try again when it has ended")
+        with lock, disk_errors():
+            delete(place, part=False)
+
+    def set_aside(self, place: Place) -> None:
+        """Takes a damaged file out of the backends' sight; it stays until the same one is damaged again."""
+        with disk_errors():
+            place.damaged.parent.mkdir(parents=True, exist_ok=True)
+            place.file.replace(place.damaged)
+            place.origin.unlink(missing_ok=True)
+
+    def survey(self) -> Survey:
+        """Looks for what a crash or a bad disk left behind, and sets damaged files aside."""
+        damaged = []
+        for file in fetched(self.root):
+            if file.size != file.origin.size:
+                self.set_aside(file.place)
+                damaged.append(file.place.stem)
+        return Survey(self.partial(), tuple(damaged))
+
+    def partial(self) -> tuple[tuple[str, int, int], ...]:
+        """Downloads that nobody goes on with now: name, bytes that are there, bytes that it will have."""
+        dead = [part for part in parts(self.root) if not part.live]
+        return tuple((part.place.stem, part.size, part.total) for part in dead)
+
+    def verify(self, place: Place) -> str | None:
+        """Reads the whole file; what is wrong with it, or None. Raises StorageError."""
+        with disk_errors():
+            try:
+                with place.file.open("rb") as file:
+                    length = header.header_length(file.read(header.LENGTH_BYTES))
+                    whole = header.LENGTH_BYTES + length + header.data_length(file.read(length))
+                    size = file.seek(0, os.SEEK_END)
+                    file.seek(0)
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except header.NotSafetensors as error:
+                return str(error)
+        if size != whole:
+            return f"it is {size} bytes long and should be {whole}"
+        origin = self.origin(place)
+        if origin is not None and digest != origin.sha256:
+            return f"its SHA-256 is {digest} and was {origin.sha256} when it came"
+        return None
+
+    def _in_use(self, place: Place) -> bool:
+        if not place.pin_lock.exists():
+            return False
+        lock = FileLock.try_exclusive(place.pin_lock)
+        if lock is None:
+            return True
+        lock.close()
+        return False
 
 
-def _read(path: Path, field: str) -> header.Header:
-    try:
-        about = path.stat()
-        return _header(path, about.st_mtime_ns, about.st_size)
-    except (header.NotSafetensors, OSError) as error:
-        raise _mismatch(field, f"{path.stem} cannot be read as safetensors: {error}") from error
-
-
-def _mismatch(field: str, message: str) -> ModelMismatch:
-    return ModelMismatch(message, [FieldError(field, message)])
+def tell(survey: Survey, root: Path) -> None:
+    """Says in the log what a start found."""
+    for stem, size, total in survey.partial:
+        log.info("the download of %s ended early at %d of %d bytes; its next use goes on there", stem, size, total)
+    for stem in survey.damaged:
+        log.warning("%s was damaged and lies in %s now; its next use fetches it anew", stem, hidden(root))

@@ -20,6 +20,9 @@ LARGEST_WEIGHT = 100.0
 
 _TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:([^<>]*)(>?)", re.IGNORECASE)
 
+_AIR = re.compile(r"\s*(?:urn:)?air:[^:]*:[^:]*:[^:]*:", re.IGNORECASE)
+"""The start of a Civitai name that has colons of its own: urn:air:sd1:lora:civitai:82098@87153."""
+
 
 @dataclass(frozen=True)
 class LoraTag:
@@ -61,7 +64,9 @@ def _read_tag(match: re.Match[str]) -> LoraTag:
         raise Unreadable("the tag is not closed with >")
     if kind == "hypernet":
         raise Unreadable("hypernetworks are not supported")
-    name, *rest = (part.strip() for part in inside.split(":"))
+    air = _AIR.match(inside)
+    name, *rest = (part.strip() for part in (inside[air.end() :] if air else inside).split(":"))
+    name = air[0].strip() + name if air else name
     fault = name_fault(name)
     if fault:
         raise Unreadable(fault)

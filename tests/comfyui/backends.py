@@ -83,7 +83,8 @@ class Backend:
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(float)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -105,7 +106,7 @@ def _wait(backend: Backend, process: subprocess.Popen[bytes], log: Path, seconds
 @contextmanager
 def started(arguments: list[str], folder: Path, working_folder: Path, seconds: float = 120.0) -> Iterator[Backend]:
     """A backend process with `--port` added to its arguments, from the first answer until it is stopped again."""
-    port, log = _free_port(), folder / "log.txt"
+    port, log = free_port(), folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*arguments, "--port", str(port)],

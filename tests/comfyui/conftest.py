@@ -22,11 +22,20 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def comfyui(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
-    """A real ComfyUI on a free port with folders of its own."""
+def comfyui_installation() -> tuple[str, str]:
+    """ComfyUI's checkout and the Python that runs it."""
     place, python = os.environ.get("COMFYUI_DIR"), os.environ.get("COMFYUI_PYTHON")
     if not place or not python:
         pytest.skip("no real ComfyUI: set COMFYUI_DIR to its checkout and COMFYUI_PYTHON to a Python that runs it")
+    return place, python
+
+
+@pytest.fixture(scope="session")
+def comfyui(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, comfyui_installation: tuple[str, str]
+) -> Iterator[Backend]:
+    """A real ComfyUI on a free port with folders of its own."""
+    place, python = comfyui_installation
     folder = tmp_path_factory.mktemp("comfyui")
     with started(comfyui_arguments(python, models, folder), folder, Path(place)) as backend:
         yield backend

@@ -25,7 +25,9 @@ def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [sys.executable, "-m", "orchestrator.cli", "serve", "--port", str(port), "--data", str(folder / "data")]
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stderr=output, env=os.environ | {"ORCHESTRATOR_DISK_FLOOR_GB": "0"})
+        process = subprocess.Popen(
+            command, stderr=output, env=os.environ | {"ORCHESTRATOR_DISK_FLOOR_GB": "0", "ORCHESTRATOR_CIVITAI_URL": ""}
+        )
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
             yield f"http://127.0.0.1:{port}"

@@ -45,7 +45,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Service]:
     clients: list[TestClient[web.Request, web.Application]] = []
 
     async def serve(backend_url: str, **settings: Any) -> TestClient[web.Request, web.Application]:
-        given = {"data": tmp_path, "public_url": "http://links.example", "disk_floor_gb": 0}
+        given = {"data": tmp_path, "public_url": "http://links.example", "disk_floor_gb": 0, "civitai_url": ""}
         given |= {"backends": [{"url": backend_url, "name": "fake"}]}
         client = TestClient(TestServer(create_app(Settings.model_validate(given | settings))))
         await client.start_server()

@@ -21,7 +21,9 @@ def test_the_docstring_is_the_default_text_and_the_class_the_code() -> None:
 def test_every_error_has_a_status_that_says_whose_fault_it_is() -> None:
     for kind in every_class():
         status = status_of(made(kind))
-        if issubclass(kind, errors.RequestError | errors.ModelError | errors.QueueFull):
+        if issubclass(kind, errors.ModelUnavailable | errors.DownloadFailed):
+            assert status in (502, 503), kind
+        elif issubclass(kind, errors.RequestError | errors.ModelError | errors.QueueFull):
             assert 400 <= status < 500, kind
         else:
             assert 500 <= status < 600, kind
@@ -30,7 +32,8 @@ def test_every_error_has_a_status_that_says_whose_fault_it_is() -> None:
 def test_only_waiting_makes_a_retry_worth_it() -> None:
     retryable = {kind for kind in every_class() if made(kind).retryable}
     assert errors.QueueFull in retryable
-    assert not {kind for kind in retryable if issubclass(kind, errors.RequestError | errors.ModelError)}
+    assert {kind for kind in retryable if issubclass(kind, errors.ModelError)} == {errors.ModelUnavailable}
+    assert not {kind for kind in retryable if issubclass(kind, errors.RequestError)}
 
 
 def test_the_tree_in_the_docstring_names_every_class() -> None:

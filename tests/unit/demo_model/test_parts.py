@@ -16,8 +16,9 @@ from orchestrator.demo_model.build import WORD_SWAPS, build
 from orchestrator.demo_model.judge import CELL, cells_of, judge
 from orchestrator.demo_model.world import COLOURS, SPRITE_CELLS, SPRITES, scene
 from orchestrator.embedded.tokenizer import clip_tokenizer
-from orchestrator.models.family import checkpoint_kind, is_lora, lora_family, missing_parts
+from orchestrator.models.family import checkpoint_kind, missing_parts
 from orchestrator.models.header import header_length, parse_header
+from orchestrator.models.lora import is_lora, lora_family
 
 
 def stock_taesd() -> AutoencoderTiny:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.models.family import checkpoint_kind, is_lora, lora_family, missing_parts, trouble
+from orchestrator.models.family import checkpoint_kind, missing_parts, prediction, trouble
 from orchestrator.models.header import Header
 
 U = "model.diffusion_model."
@@ -52,24 +52,16 @@ def test_missing_parts_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "family"),
+    ("marks", "says"),
     [
-        ("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight", [4, 768], "sd15"),
-        ("lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lora_down.weight", [4, 2048], "sdxl"),
-        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight", [4, 2048], "sdxl"),
-        ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.lora.down.weight", [4, 768], "sd15"),
-        ("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.hada_w1_b", [4, 1024], "sd2"),
-        ("lora_te2_text_model_encoder_layers_0_mlp_fc1.lora_down.weight", [4, 1280], "sdxl"),
-        ("lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight", [4, 768], "sd15"),
-        ("lora_te_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight", [4, 1024], "sd2"),
-        ("lora_unet_conv_in.lora_down.weight", [4, 4, 3, 3], None),
+        ({}, "eps"),
+        ({"v_pred": [0]}, "v"),
+        ({"v_pred": [0], "ztsnr": [0]}, "v"),
+        ({"edm_mean": [4], "edm_std": [4]}, "edm"),
+        ({"edm_mean": [4]}, "eps"),
+        ({"edm_vpred.sigma_max": [1], "edm_mean": [4], "edm_std": [4]}, "edm"),
+        ({"edm_vpred.sigma_max": [1]}, "edm-v"),
     ],
 )
-def test_a_loras_family_is_told_by_what_it_reads(name: str, shape: list[int], family: str | None) -> None:
-    head = header(**{name: shape})
-    assert lora_family(head) == family
-    assert is_lora(head)
-
-
-def test_a_checkpoint_is_no_lora() -> None:
-    assert not is_lora(checkpoint(4, "1.1", 320, 768))
+def test_what_a_unet_predicts_is_told_by_its_marks(marks: dict[str, list[int]], says: str) -> None:
+    assert prediction(header(**marks)) == says

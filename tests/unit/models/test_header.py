@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.models.header import NotSafetensors, header_length, parse_header
+from orchestrator.models.header import NotSafetensors, data_length, header_length, parse_header
 
 
 def test_names_shapes_and_metadata_are_read() -> None:
@@ -50,3 +50,96 @@ def test_json_of_any_shape_is_a_header_or_refused(content: object) -> None:
 def test_deep_nesting_is_refused() -> None:
     with pytest.raises(NotSafetensors):
         parse_header(b"[" * 100_000)
+
+
+def entry(start: int, end: int, shape: list[int] | None = None, dtype: str = "U8") -> dict[str, object]:
+    return {"dtype": dtype, "shape": [end - start] if shape is None else shape, "data_offsets": [start, end]}
+
+
+@pytest.mark.parametrize(
+    ("content", "length"),
+    [
+        ({}, 0),
+        ({"a": entry(0, 4)}, 4),
+        ({"b": entry(4, 6), "a": entry(0, 4)}, 6),
+        ({"a": entry(0, 4), "z": entry(4, 4, [0, 7], "F32"), "b": entry(4, 6)}, 6),
+        ({"a": entry(0, 4, [], "F32"), "__metadata__": {"x": "y"}}, 4),
+        ({"a": entry(0, 3, [4], "F6_E2M3")}, 3),
+    ],
+)
+def test_the_length_of_the_tensors_follows_from_the_header(content: dict[str, object], length: int) -> None:
+    assert data_length(json.dumps(content).encode()) == length
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": entry(1, 5)},
+        {"a": entry(0, 4), "b": entry(5, 6)},
+        {"a": entry(0, 4), "b": entry(3, 6)},
+        {"a": entry(0, 4, [3])},
+        {"a": entry(0, 4, [2], "F32")},
+        {"a": entry(0, 4, [4], "PICKLE")},
+        {"a": entry(0, 4, [4], dtype=7)},  # type: ignore[arg-type]
+        {"a": {"dtype": "U8", "shape": [4]}},
+        {"a": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4.0]}},
+        {"a": {"dtype": "U8", "shape": [4], "data_offsets": [-4, 0]}},
+        {"a": {"dtype": "U8", "shape": [2**62, 2**62], "data_offsets": [0, 2**124]}},
+        {"a": {"dtype": "U8", "shape": [10**400], "data_offsets": [0, 10**400]}},
+        {"a": entry(0, 1, [1], "F4")},
+        {"a": 3},
+    ],
+)
+def test_a_header_of_a_file_that_cannot_be_is_refused(content: dict[str, object]) -> None:
+    with pytest.raises(NotSafetensors):
+        data_length(json.dumps(content).encode())
+
+
+@pytest.mark.parametrize(
+    ("start", "what"),
+    [
+        (b"PK\x03\x04" + b"\xff" * 8, "zip"),
+        (b"\x80\x02}q\x00(X\x0a", "pickle"),
+        (b"<!doctype html>", "web page"),
+        (b'{"error":"Unauthorized"}', "JSON"),
+        (b"GGUF\x03\0\0\0\xff", "GGUF"),
+    ],
+)
+def test_what_is_often_saved_in_its_place_is_named(start: bytes, what: str) -> None:
+    with pytest.raises(NotSafetensors, match=what):
+        header_length(start)
+
+
+json_like = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+    max_leaves=12,
+)
+tensor = st.fixed_dictionaries(
+    {},
+    optional={
+        "dtype": st.sampled_from(["U8", "F16", "F32", "F4", "X"]) | json_like,
+        "shape": st.lists(st.integers(-1, 5), max_size=3) | json_like,
+        "data_offsets": st.lists(st.integers(-1, 40), max_size=3) | json_like,
+    },
+)
+
+
+@given(st.dictionaries(st.text(max_size=9), tensor | json_like, max_size=4) | json_like)
+def test_hostile_headers_are_refused_or_describe_a_file_that_can_be(content: object) -> None:
+    try:
+        length = data_length(json.dumps(content).encode())
+    except NotSafetensors:
+        return
+    assert isinstance(content, dict)
+    ends = [tensor["data_offsets"][1] for name, tensor in content.items() if name != "__metadata__"]
+    assert length == max(ends, default=0)
+
+
+@given(st.binary(max_size=64))
+def test_hostile_first_bytes_are_refused_or_a_length_that_may_be(start: bytes) -> None:
+    try:
+        length = header_length(start)
+    except NotSafetensors:
+        return
+    assert 2 <= length <= 100_000_000

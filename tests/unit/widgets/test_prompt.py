@@ -85,3 +85,18 @@ def test_more_loras_than_a_graph_should_hold_are_refused() -> None:
 
 def test_a_prompt_without_loras_loses_its_closed_tags_unread() -> None:
     assert without_tags("bad <lora:1:x> worse <lora:2") == "bad  worse <lora:2"
+
+
+@pytest.mark.parametrize(
+    ("tag", "weights"),
+    [
+        ("<lora:urn:air:sd1:lora:civitai:82098@87153>", (1.0, 1.0)),
+        ("<lora:urn:air:sd1:lora:civitai:82098@87153:0.8>", (0.8, 0.8)),
+        ("<lora: urn:air:sd1:lora:civitai:82098@87153 :0.8:0.5>", (0.8, 0.5)),
+    ],
+)
+def test_an_air_is_one_name_with_its_colons(tag: str, weights: tuple[float, float]) -> None:
+    text, (lora,) = extract_loras(f"a cat {tag}")
+    assert text == "a cat "
+    assert lora.name == "urn:air:sd1:lora:civitai:82098@87153"
+    assert (lora.text_encoder, lora.unet) == weights

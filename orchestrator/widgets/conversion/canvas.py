@@ -10,8 +10,8 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.conversion import primitive
 from orchestrator.widgets.conversion.fields import ABSENT, Field, Layout, Socket
-from orchestrator.widgets.conversion.nodes import Drawer, DrawnNode, merged
-from orchestrator.widgets.conversion.saved import Drawing, SavedNode, SavedWorkflow
+from orchestrator.widgets.conversion.nodes import CONTROLS, Drawer, DrawnNode, merged
+from orchestrator.widgets.conversion.saved import Drawing, SavedNode, SavedWorkflow, Values
 
 _DEEPEST = 50
 """Subgraphs within subgraphs; nobody draws so deep."""
@@ -74,9 +74,19 @@ class Canvases:
             inputs=merged(shape.sockets, node),
             outputs=tuple(port.kind for port in definition.outputs),
             fields=fields,
-            values=shape.values(node.values),
+            values=shape.values(_own_values(node, len(fields))),
             subgraph=node.kind,
         )
+
+
+def _own_values(node: SavedNode, count: int) -> Values:
+    """A subgraph's node has a value for each field; some versions of the editor saved the control of a seed with it."""
+    if isinstance(node.values, Mapping) or len(node.values) <= count:
+        return node.values
+    before = (None, *node.values)
+    return tuple(
+        value for last, value in zip(before, node.values, strict=False) if not (type(last) is int and value in CONTROLS)
+    )
 
 
 def _promoted(definition: Drawing, inner: Canvas) -> Iterator[Field]:

@@ -30,7 +30,8 @@ NOTES = frozenset(
 _FRONTEND_ONLY = REROUTES | NOTES | {PRIMITIVE, SET, GET}
 _GROUP_NODE = ("workflow>", "workflow/")
 """How the types of group nodes begin, which came before subgraphs."""
-_CONTROLS = ("fixed", "increment", "decrement", "randomize")
+CONTROLS = ("fixed", "increment", "decrement", "randomize")
+"""What a seed's control may be set to."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _in_order(named: list[SavedInput], values: tuple[object, ...]) -> Iterator[t
         if not left:
             return
         yield str(item.field), left.pop(0)
-        if item.kind == "INT" and left and left[0] in _CONTROLS and len(left) > len(named) - named.index(item) - 1:
+        if item.kind == "INT" and left and left[0] in CONTROLS and len(left) > len(named) - named.index(item) - 1:
             left.pop(0)
 
 

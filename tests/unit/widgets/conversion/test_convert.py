@@ -103,8 +103,9 @@ def test_a_seed_shown_by_a_subgraph_takes_one_value_and_no_control() -> None:
     inner["inputs"] = [socket("seed", 1, field="seed"), socket("steps", 2, field="steps")]
     links = [[1, -10, 0, 1, 0], [2, -10, 1, 1, 1]]
     made = subgraph("sampler", [inner], links, inputs=[port("seed", 1), port("steps", 2)])
-    given = inputs(workflow(node(5, "sampler", [42, 7]), definitions={"subgraphs": [made]}))["5:1"]
-    assert (given["seed"], given["steps"]) == (42, 7)
+    for values in ([42, 7], [42, "fixed", 7]):
+        given = inputs(workflow(node(5, "sampler", values), definitions={"subgraphs": [made]}))["5:1"]
+        assert (given["seed"], given["steps"]) == (42, 7), "some editors save the control too"
 
 
 def test_the_first_alternative_of_a_prompt_stands_and_comments_go() -> None:

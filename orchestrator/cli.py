@@ -14,7 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from orchestrator.api.keys import BOARD
-from orchestrator.app import create_app, load_widgets
+from orchestrator.app import create_app, load_model_names, load_widgets
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError
 from orchestrator.settings import Settings, load
@@ -96,6 +96,7 @@ def _demo(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
     widgets = load_widgets(settings)
+    load_model_names(settings)
     print(f"settings and {len(widgets)} workflows can be used: {', '.join(widgets)}")
     return 0
 

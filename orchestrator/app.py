@@ -32,7 +32,7 @@ from orchestrator.models.client import CivitaiClient
 from orchestrator.models.download import Downloader
 from orchestrator.models.finder import ModelFinder, Supply
 from orchestrator.models.look import Looker
-from orchestrator.models.names import load_names
+from orchestrator.models.names import Names, load_names
 from orchestrator.models.origins import AllowedOrigins
 from orchestrator.models.outlet import Outlet
 from orchestrator.models.room import Room
@@ -63,6 +63,7 @@ def create_app(settings: Settings) -> web.Application:
     Raises WorkflowError and SettingsError here, before anything listens.
     """
     widgets = load_widgets(settings)
+    load_model_names(settings)
     app = web.Application(middlewares=[problems], client_max_size=settings.body_mb * 1_000_000)
     app.add_routes(ROUTES)
 
@@ -136,6 +137,15 @@ async def _followed(widgets: LivingWidgets) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+def load_model_names(settings: Settings) -> Names:
+    """The operator's names for models. Raises SettingsError for them, and for a civitai_url that is not allowed."""
+    if settings.civitai_url and not AllowedOrigins(settings.civitai_hosts).permits(URL(settings.civitai_url)):
+        raise SettingsError(
+            f"civitai_url {settings.civitai_url} is at none of civitai_hosts; list it there if it is your mirror"
+        )
+    return load_names(settings.data / "models.yaml")
+
+
 def shelf_of(settings: Settings) -> Shelf:
     """The models folder."""
     return Shelf(settings.data / "models")
@@ -147,15 +157,11 @@ async def open_models(settings: Settings) -> AsyncIterator[ModelFinder]:
 
     Raises SettingsError.
     """
-    shelf, names = shelf_of(settings), load_names(settings.data / "models.yaml")
+    shelf, names = shelf_of(settings), load_model_names(settings)
     tell(await asyncio.to_thread(shelf.survey), shelf.root)
     if not settings.civitai_url:
         yield ModelFinder(shelf, names)
         return
-    if not AllowedOrigins(settings.civitai_hosts).permits(URL(settings.civitai_url)):
-        raise SettingsError(
-            f"civitai_url {settings.civitai_url} is at none of civitai_hosts; list it there if it is your mirror"
-        )
     room = Room(shelf.root, int(settings.shelf_gb * 1e9), int(settings.disk_floor_gb * 1e9))
     async with CivitaiClient(settings.civitai_url, settings.civitai_hosts, key=settings.civitai_key) as client:
         deadline = settings.fetch_hours * 3600

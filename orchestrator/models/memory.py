@@ -52,9 +52,6 @@ class Memory(Generic[K, V]):
         if seconds := remembered_seconds(error):
             self._put(key, _Entry(None, error, self._clock() + seconds))
 
-    def forget(self, key: K) -> None:
-        self._entries.pop(key, None)
-
     def _put(self, key: K, entry: _Entry[V]) -> None:
         self._entries[key] = entry
         self._entries.move_to_end(key)

@@ -30,10 +30,6 @@ class Names:
         """What the operator has set for that name, or None."""
         return self.known.get((kind, name))
 
-    def of(self, kind: Kind) -> list[str]:
-        """Every name that is set for that kind."""
-        return [name for known, name in self.known if known == kind]
-
 
 def load_names(file: Path) -> Names:
     """The names in a file; none if there is no file. Raises SettingsError naming what is wrong in it."""

@@ -64,14 +64,6 @@ class Shelf:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def place(self, kind: Kind, name: str) -> Place:
-        """The place of a name, `.safetensors` or not; there need be nothing in it. Raises ValueError for a name that
-        leads out of the folder."""
-        stem = name.removesuffix(SUFFIX)
-        if not stem or ".." in stem.split("/") or stem.startswith("/") or "\0" in stem or "\\" in stem:
-            raise ValueError(f"{name[:100]!r} is no name of a file on the shelf")
-        return Place(self.root, kind, stem)
-
     def named(self, kind: Kind, name: str) -> Place | None:
         """The model whose file is called that, exactly; None if there is none."""
         if "/" in name or name.startswith(".") or len(name) > 200:

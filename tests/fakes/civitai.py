@@ -69,6 +69,7 @@ class Fixture:
 
     @property
     def file(self) -> dict[str, Any]:
+        told = "hashes" in self.file_facts  # a large body's hash takes its time
         return {
             "id": self.file_id,
             "sizeKB": len(self.body) / 1024,
@@ -79,7 +80,7 @@ class Fixture:
             "virusScanResult": "Success",
             "virusScanMessage": None,
             "metadata": {"format": "SafeTensor", "size": "pruned", "fp": "fp16"},
-            "hashes": {"SHA256": hashlib.sha256(self.body).hexdigest().upper(), "AutoV2": "0123456789"},
+            "hashes": {} if told else {"SHA256": hashlib.sha256(self.body).hexdigest().upper(), "AutoV2": "0123456789"},
             "primary": True,
             "downloadUrl": "not to be used",
             **self.file_facts,

@@ -35,3 +35,9 @@ def test_a_faulty_workflow_stops_the_start_and_is_named(tmp_path: Path, capsys: 
     config.write_text(f"workflows: {tmp_path / 'workflows'}")
     assert main(["serve", "--config", str(config), "--port", "0"]) == 2
     assert "broken" in capsys.readouterr().err
+
+
+def test_check_reads_the_names_of_models_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "models.yaml").write_text("vaes: {a: b}")
+    assert main(["check", "--data", str(tmp_path)]) == 2
+    assert "neither checkpoints nor loras" in capsys.readouterr().err

@@ -77,3 +77,11 @@ async def test_a_file_that_another_process_uses_is_not_evicted(tmp_path: Path) -
             assert file.place.file.read_bytes() == one
         assert (await fetch(theirs, "2")).read_bytes() == two
         assert not file.place.file.exists()
+
+
+async def test_three_processes_that_want_the_same_file_fetch_it_once(tmp_path: Path) -> None:
+    async with FakeCivitai(Fixture(64094, BODY, pause=0.02)) as fake:
+        processes = await asyncio.gather(*(start(fake, tmp_path) for _ in range(3)))
+        assert [await process.wait() for process in processes] == [0, 0, 0]
+    assert fake.requests["delivery"] == 4  # a look each, and one file
+    assert fake.sent_bytes < len(BODY) + 3 * (1 << 20) + 1

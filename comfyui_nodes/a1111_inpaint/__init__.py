@@ -6,10 +6,12 @@ It must not know the service that uses it.
 
 from .fill import A1111InpaintFill
 from .masks import A1111InpaintMasks
+from .prompt import A1111Prompt
 from .start import A1111InpaintStart
 from .temporary_image import A1111TemporaryImage
 
 NODE_CLASS_MAPPINGS = {
+    "A1111Prompt": A1111Prompt,
     "A1111InpaintMasks": A1111InpaintMasks,
     "A1111InpaintFill": A1111InpaintFill,
     "A1111InpaintStart": A1111InpaintStart,
@@ -17,6 +19,7 @@ NODE_CLASS_MAPPINGS = {
 }
 
 NODE_DISPLAY_NAME_MAPPINGS = {
+    "A1111Prompt": "A1111 Prompt",
     "A1111InpaintMasks": "A1111 Inpaint Masks",
     "A1111InpaintFill": "A1111 Inpaint Fill",
     "A1111InpaintStart": "A1111 Inpaint Start",

@@ -139,7 +139,7 @@ class Pipeline:
             field = widget.definition.loras.parameter if widget.definition.loras else widget.definition.checkpoint
             lora = await self.shelf.lora(tag.name, field, checkpoint)
             loras.append(ChosenLora(lora.file, tag.text_encoder, tag.unet))
-        return ChosenModels(checkpoint.file, checkpoint.family, tuple(loras))
+        return ChosenModels(checkpoint.file, checkpoint.family, tuple(loras), checkpoint.channels)
 
     def _lease(self, compiled: CompiledGraph) -> AbstractAsyncContextManager[Lease]:
         return self.pool.lease(compiled.graph.classes, compiled.checkpoint, deadline=self.deadline_seconds)

@@ -16,16 +16,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from orchestrator.embedded import lora, text_encoder, unet, vae
+from orchestrator.embedded.hosting import Host
+from orchestrator.embedded.monitor import Monitor
 from orchestrator.embedded.schedule import NoiseLevels
 from orchestrator.embedded.text import Token, chunks
 from orchestrator.embedded.tokenizer import clip_tokenizer
 from orchestrator.embedded.unsupported import UnsupportedModel
+from orchestrator.embedded.vae import LATENT_SCALE
 
 _log = logging.getLogger(__name__)
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 _TEXT = ("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.")
-LATENT_SCALE = 0.18215
 
 Tokens: TypeAlias = Mapping[str, Sequence[Sequence[tuple[int, float]]]]
 """Encoder to chunks of token ids and weights, as ComfyUI's CLIP gives and takes them."""
@@ -128,6 +130,7 @@ class Model:
 
     shelf: Shelf
     file: Path
+    monitor: Monitor
     loras: tuple[lora.Use, ...] = ()
 
     def with_lora(self, use: lora.Use) -> "Model":
@@ -144,6 +147,10 @@ class Model:
         if name == "model_sampling":
             return self.shelf.levels
         raise KeyError(name)
+
+    def sampling_host(self) -> Host:
+        """What the pack `a1111_inpaint` asks for in place of ComfyUI's own samplers."""
+        return Host(self, self.monitor)
 
 
 @dataclass(frozen=True)

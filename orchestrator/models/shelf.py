@@ -25,6 +25,8 @@ class ModelFile:
     name: str
     file: str
     family: str
+    channels: int = 4
+    """How many channels a checkpoint's UNet reads: 4, or 9 if it is an inpainting one."""
 
 
 @lru_cache(maxsize=1024)
@@ -67,7 +69,7 @@ class Shelf:
             raise _mismatch(field, f"{name} cannot be used: the file holds no {' and no '.join(lacking)}")
         if kind.family not in families:
             raise _mismatch(field, f"{name} is {kind.family}; this widget runs {', '.join(families)}")
-        return ModelFile(name, path.name, kind.family)
+        return ModelFile(name, path.name, kind.family, kind.channels)
 
     def _lora(self, name: str, field: str, checkpoint: ModelFile) -> ModelFile:
         path = self._find(_LORAS, "LoRA", name, field)

@@ -36,7 +36,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Service]:
     models = tmp_path / "models"
     write_header(models / "checkpoints" / "demo.safetensors", SD15)
     write_header(
-        models / "checkpoints" / "inpainting.safetensors", SD15 | {UNET + "input_blocks.0.0.weight": [320, 9, 3, 3]}
+        models / "checkpoints" / "editing.safetensors", SD15 | {UNET + "input_blocks.0.0.weight": [320, 8, 3, 3]}
     )
     write_header(models / "checkpoints" / "lora.safetensors", SD15_LORA)
     (models / "checkpoints" / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
@@ -138,7 +138,7 @@ async def test_a_decompression_bomb_is_refused_unread(fake: FakeComfyUI, start: 
         ({"model": ""}, 404, "model", "64094"),
         ({"prompt": "x <lora:nothing>"}, 404, "prompt", "nothing"),
         ({"prompt": "x <lora:xl:0.5>"}, 422, "prompt", "sdxl"),
-        ({"model": "inpainting"}, 422, "model", "9 channels"),
+        ({"model": "editing"}, 422, "model", "8 channels"),
         ({"model": "lora"}, 422, "model", "not a Stable Diffusion checkpoint"),
         ({"model": "torn"}, 422, "model", "safetensors"),
     ],
@@ -253,7 +253,7 @@ async def test_a_slow_backend_is_a_504_and_the_job_is_cancelled_there(start: Ser
 
 
 async def test_a_node_that_fails_is_a_502_that_names_it(start: Service) -> None:
-    async with FakeComfyUI(faults=Faults(raise_in="KSamplerAdvanced")) as broken:
+    async with FakeComfyUI(faults=Faults(raise_in="A1111Sampler")) as broken:
         client = await ready(await start(broken.url))
         body = await problem(client, 502)
         assert body["code"] == "execution_failed"

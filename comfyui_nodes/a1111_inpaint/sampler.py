@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .dpm_solver import dpm_adaptive, dpm_fast
 from .guidance import Conditioning, Guide, blend, parts_of
 from .host import Run, Solver, host_of
 from .noise import SOURCES, Streams, brownian_leaves, brownian_noise, seeds_of
@@ -41,6 +42,8 @@ SAMPLERS: dict[str, Kind] = {
     "dpmpp_2m_sde": Kind("dpmpp_2m_sde", noise="brownian"),
     "dpmpp_2m_sde_heun": Kind("dpmpp_2m_sde_heun", noise="brownian"),
     "dpmpp_3m_sde": Kind("dpmpp_3m_sde", noise="brownian"),
+    "dpm_fast": Kind(dpm_fast, noise="stream"),
+    "dpm_adaptive": Kind(dpm_adaptive, noise="stream"),
     "ddim": Kind("euler"),
 }
 """By ComfyUI's names. DDIM without its own noise is Euler's step."""

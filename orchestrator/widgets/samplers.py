@@ -43,6 +43,8 @@ _K_DIFFUSION = {
     "DPM++ 2M SDE": ("dpmpp_2m_sde", "exponential"),
     "DPM++ 2M SDE Heun": ("dpmpp_2m_sde_heun", "exponential"),
     "DPM++ 3M SDE": ("dpmpp_3m_sde", "exponential"),
+    "DPM fast": ("dpm_fast", "normal"),
+    "DPM adaptive": ("dpm_adaptive", "normal"),
 }
 # A1111's schedule types. Its polyexponential one has the exponent 1, which makes it the exponential one.
 _SCHEDULES = {
@@ -83,8 +85,6 @@ UNFAITHFUL = (
     UnfaithfulSampler("DDIM CFG++", "DDIM", "its guidance differs from that of all others"),
     UnfaithfulSampler("UniPC", "DPM++ 2M", "WebUI walks it on a grid that is off by one step"),
     UnfaithfulSampler("LCM", "Euler a", "it needs the model's estimate rescaled for distilled models"),
-    UnfaithfulSampler("DPM fast", "DPM++ 2S a", "it is not built"),
-    UnfaithfulSampler("DPM adaptive", "DPM++ 2M Karras", "it chooses its steps itself and is not built"),
 )
 """Samplers of A1111 that are refused, with the nearest one that runs."""
 
@@ -96,6 +96,8 @@ _ALIASES = {
     "k_lms": "LMS",
     "k_lms_ka": "LMS Karras",
     "k_heun": "Heun",
+    "k_dpm_fast": "DPM fast",
+    "k_dpm_ad": "DPM adaptive",
     "k_dpm_2": "DPM2",
     "k_dpm_2_ka": "DPM2 Karras",
     "k_dpm_2_a": "DPM2 a",

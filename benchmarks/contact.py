@@ -15,7 +15,7 @@ from benchmarks.service import serving
 
 _SIDE, _GAP, _LEFT, _TOP = 128, 6, 96, 58
 _FILLS = ("fill", "original", "latent noise", "latent nothing")
-_BLURS, _INVERTS, _STRENGTHS = (0, 12), (0, 1), (0.3, 0.7, 1.0)
+_BLURS, _INVERTS, _STRENGTHS, _STEPS = (0, 12), (0, 1), (0.3, 0.7, 1.0), 10
 
 
 def _scene() -> Image.Image:
@@ -40,7 +40,14 @@ def _text(picture: Image.Image) -> str:
 
 
 async def _paint(session: aiohttp.ClientSession, **values: object) -> Image.Image:
-    fixed = {"image": _text(_scene()), "mask": _text(_mask()), "model": "demo", "prompt": "a red heart", "seed": 4}
+    fixed = {
+        "image": _text(_scene()),
+        "mask": _text(_mask()),
+        "model": "demo",
+        "prompt": "a red heart",
+        "seed": 4,
+        "steps": _STEPS,
+    }
     async with session.post("/widgets/inpaint", json=fixed | values, headers={"Accept": "image/png"}) as answer:
         body = await answer.json()
         if answer.status != 200:

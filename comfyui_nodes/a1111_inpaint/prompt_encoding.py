@@ -20,6 +20,8 @@ from .prompt_emphasis import weighted_runs
 START, END, PLACES = 49406, 49407, 77
 _COMMA = 267
 _CLIP_L_WIDTH = 768
+_NO_MEAN = 1e-5
+"""A mean this small beside the spread is rounding."""
 _KNOWN = ({"l"}, {"l", "g"})
 
 Vectors: TypeAlias = Mapping[str, Tensor]
@@ -150,10 +152,18 @@ def _widths(states: Tensor, keys: Sequence[str]) -> tuple[int, ...]:
     return (_CLIP_L_WIDTH, states.shape[-1] - _CLIP_L_WIDTH) if len(keys) == 2 else (states.shape[-1],)
 
 
+def _restoring(plain: Tensor, weighed: Tensor) -> Tensor | float:
+    """What brings the mean back."""
+    before, after = plain.mean(), weighed.mean()
+    least = _NO_MEAN * plain.std()
+    return 1.0 if min(before.abs(), after.abs()) <= least else before / after
+
+
 def emphasize(states: Sequence[Tensor], weights: Sequence[Tensor], widths: Sequence[int]) -> list[Tensor]:
     """States [1, 77 n, width] multiplied by weights [1, 77 n, 1], each chunk and encoder brought back to its mean.
 
-    The mean is over all the `states` given. A chunk without emphasis keeps its exact values.
+    The mean is over all the `states` given. A chunk without emphasis keeps its exact values; where the mean is zero but
+    for rounding (an encoder whose last norm has no bias, as the demo model's) there is none to restore.
     """
     result = [one.clone() for one in states]
     for chunk in range(states[0].shape[1] // PLACES):
@@ -166,8 +176,6 @@ def emphasize(states: Sequence[Tensor], weights: Sequence[Tensor], widths: Seque
             left += width
             plain = torch.cat([one[:, rows, columns] for one in states])
             weighed = plain * torch.cat([weight[:, rows] for weight in weights])
-            mean = weighed.mean()
-            factor = plain.mean() / mean if float(mean) != 0 else 1.0
-            for one, part in zip(result, (weighed * factor).split(1), strict=True):
+            for one, part in zip(result, (weighed * _restoring(plain, weighed)).split(1), strict=True):
                 one[:, rows, columns] = part
     return result

@@ -9,7 +9,7 @@ import subprocess
 import urllib.request
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ PACK = (
 )
 PROMPT = "a red heart on a yellow background"
 SECONDS = 300.0
+DEMO = ChosenModels("demo.safetensors", "sd15")
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,19 @@ def upload(picture: Image.Image) -> Upload:
 
 
 async def painted(
-    url: str, widget_name: str, raw: Mapping[str, object], pictures: Mapping[str, Image.Image], loras=()
+    url: str,
+    widget_name: str,
+    raw: Mapping[str, object],
+    pictures: Mapping[str, Image.Image],
+    loras=(),
+    models=DEMO,
 ) -> np.ndarray:
     """What the widget answers, levels (height, width, 3)."""
     widget = library.load(ROOT / "workflows", known_catalog())[widget_name]
     sent = {name: upload(picture) for name, picture in pictures.items()}
     values = widget.check(dict.fromkeys(pictures, "sent") | {"prompt": PROMPT, "steps": 2, "seed": 11} | raw).values
     references = {name: one.reference for name, one in sent.items()}
-    compiled = compile_graph(widget, values, ChosenModels("demo.safetensors", "sd15", tuple(loras)), references)
+    compiled = compile_graph(widget, values, replace(models, loras=tuple(loras)), references)
     async with BackendClient(url, name="real") as client:
         png = await client.run(
             compiled.graph, str(uuid.uuid4()), compiled.output_node, deadline=SECONDS, uploads=list(sent.values())
@@ -187,3 +193,17 @@ async def test_clip_skip_and_loras_reach_the_picture(comfyui):
 async def test_txt2img_paints_in_the_size_that_was_asked(comfyui):
     answer = await painted(comfyui.url, "txt2img", {"width": 96, "height": 64}, {})
     assert answer.shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("sampler", ["DPM++ 2M Karras", "Euler a", "DPM++ 3M SDE Karras", "DPM fast"])
+async def test_both_backends_paint_alike_with_an_inpainting_checkpoint(comfyui, embedded, sampler):
+    given = {"image": scene(64, 64), "mask": disc(64, 64)}
+    raw = {"sampler": sampler, "steps": 4, "inpainting_fill": 2, "prompt": "a (red:1.3) heart AND [a|b] star :0.5"}
+    inpainting = ChosenModels("inpainting.safetensors", "sd15", channels=9)
+    theirs, ours = [
+        (await painted(backend.url, "inpaint", raw, given, models=inpainting)).astype(int)
+        for backend in (comfyui, embedded)
+    ]
+    assert np.abs(theirs - ours).mean() < 1
+    blind = (await painted(comfyui.url, "inpaint", raw, given, models=replace(inpainting, channels=4))).astype(int)
+    assert np.abs(blind - theirs).mean() > 0.2, "it does not look at its surroundings"

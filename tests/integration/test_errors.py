@@ -276,6 +276,20 @@ async def test_myshells_errors_keep_the_status_and_the_envelope(fake: FakeComfyU
             assert failure["msg"]
 
 
+async def test_samplers_are_listed_with_what_runs_and_what_is_refused(fake: FakeComfyUI, start: Service) -> None:
+    client = await start(fake.url)
+    listed = await (await client.get("/samplers")).json()
+    default = next(one for one in listed["samplers"] if one["name"] == "DPM++ 2M Karras")
+    assert default == {
+        "name": "DPM++ 2M Karras",
+        "aliases": ["k_dpmpp_2m_ka"],
+        "sampler_name": "dpmpp_2m",
+        "scheduler": "karras",
+    }
+    assert {one["name"] for one in listed["refused"]} == {"Restart", "PLMS", "DDIM CFG++", "UniPC", "LCM"}
+    assert {one["nearest"] for one in listed["refused"]} <= {one["name"] for one in listed["samplers"]}
+
+
 async def test_widgets_and_openapi_tell_the_same_parameters(fake: FakeComfyUI, start: Service) -> None:
     client = await start(fake.url)
     listed = await (await client.get("/widgets")).json()

@@ -108,6 +108,15 @@ def test_emphasis_multiplies_and_restores_the_mean_of_each_chunk_and_encoder(enc
     assert np.allclose(answer.states.numpy(), expected, rtol=1e-5)
 
 
+def test_states_without_a_mean_are_only_multiplied(pack):
+    states = torch.randn((1, 77, 8), generator=torch.Generator().manual_seed(1))
+    states = states - states.mean(-1, keepdim=True)
+    weights = torch.ones(1, 77, 1)
+    weights[:, 3:6] = 1.4
+    (answer,) = pack.prompt_encoding.emphasize([states], [weights], [8])
+    assert torch.allclose(answer, states * weights)
+
+
 def test_a_prompt_without_emphasis_keeps_its_exact_states(encoder):
     clip = LetterClip()
     (answer,) = encoder(clip).encode(["a plain one"])

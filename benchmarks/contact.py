@@ -15,7 +15,7 @@ from benchmarks.service import serving
 
 _SIDE, _GAP, _LEFT, _TOP = 128, 6, 96, 58
 _FILLS = ("fill", "original", "latent noise", "latent nothing")
-_BLURS, _INVERTS, _STRENGTHS, _STEPS = (0, 12), (0, 1), (0.3, 0.7, 1.0), 10
+_BLURS, _INVERTS, _STRENGTHS, _STEPS = (0, 12), (0, 1), (0.3, 0.7, 1.0), 8
 
 
 def _scene() -> Image.Image:

@@ -39,5 +39,8 @@ bench: $(READY)
 obedience: $(READY)
 	$(BIN)/python -m benchmarks.obedience
 
+contact: $(READY)
+	$(BIN)/python -m benchmarks.contact
+
 clean:
 	rm -rf .venv demo build *.egg-info

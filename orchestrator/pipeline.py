@@ -198,4 +198,4 @@ def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
     checkpoint, *loras = files
     weighted = zip(loras, values.loras, strict=True)
     chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
-    return ChosenModels(checkpoint.file, checkpoint.family, chosen)
+    return ChosenModels(checkpoint.file, checkpoint.family, chosen, checkpoint.channels)

@@ -1,8 +1,8 @@
 """Node: from the mask that the artist drew to the three masks that an inpainting run needs.
 
 Rules: A1111 v1.10.1, `modules/processing.py` 1610-1660 (mask) and 1738-1745 (latent mask), with two changes on
-purpose: the mask takes the picture's size before it is blurred, and the feather lies inside the mask, so that the rest
-of the picture stays exact. Must not know how the masks are used.
+purpose: the mask takes the picture's size before it is blurred, and the feather lies inside the mask unless it is asked
+to lie outside as there, so that the rest of the picture stays exact. Must not know how the masks are used.
 """
 
 from typing import Any
@@ -48,7 +48,18 @@ def pad_picture(image: torch.Tensor) -> torch.Tensor:
     return pad(image.movedim(-1, 1), (0, right, 0, bottom), mode="replicate").movedim(1, -1)
 
 
-def _prepared(mask: torch.Tensor, size: tuple[int, int], blur: int, invert: bool) -> tuple[torch.Tensor, ...]:
+def overlay_mask(levels: torch.Tensor, chosen: torch.Tensor, feather: str) -> torch.Tensor:
+    """How much of the result shows, 0..1, from the blurred levels and the chosen pixels."""
+    doubled = levels.to(torch.float32).mul_(2)
+    if feather == "outside":
+        return doubled.clamp_(max=255).div_(255)
+    # In a concave corner more than half of the blur's window can be mask although the pixel itself is not.
+    return doubled.sub_(255).clamp_(min=0).div_(255).mul_(chosen)
+
+
+def _prepared(
+    mask: torch.Tensor, size: tuple[int, int], blur: int, invert: bool, feather: str
+) -> tuple[torch.Tensor, ...]:
     """The latent, overlay and blurred mask of one picture of (width, height)."""
     width, height = size
     right, bottom = -width % LATENT_CELL, -height % LATENT_CELL
@@ -57,10 +68,8 @@ def _prepared(mask: torch.Tensor, size: tuple[int, int], blur: int, invert: bool
     # As the picture: with 0 there, a last cell of which the picture has three pixels or fewer would never be repainted.
     levels = levels[torch.arange(height + bottom).clamp(max=height - 1)]
     levels = levels[:, torch.arange(width + right).clamp(max=width - 1)]
-    overlay = levels.to(torch.float32).mul_(2).sub_(255).clamp_(min=0).div_(255)
-    # In a concave corner more than half of the blur's window can be mask although the pixel itself is not.
     chosen = pad(chosen, (0, right, 0, bottom))
-    return latent_mask(levels), overlay.mul_(chosen), levels / 255
+    return latent_mask(levels), overlay_mask(levels, chosen, feather), levels / 255
 
 
 class A1111InpaintMasks:
@@ -80,13 +89,14 @@ class A1111InpaintMasks:
     OUTPUT_TOOLTIPS = (
         "The picture, padded to a multiple of 8. Encode this one.",
         "One hard-edged cell for each 8x8 pixels, for Set Latent Noise Mask.",
-        "How much of the result shows. It fades inside the mask and is zero outside. For Image Composite Masked.",
+        "How much of the result shows, fading at the mask's edge. For Image Composite Masked.",
         "The mask as it was blurred, for A1111 Inpaint Fill.",
     )
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
-        blur = "How many pixels wide the edge fades (sigma of a Gaussian), inwards. 0 is a hard edge."
+        blur = "How many pixels wide the edge fades (sigma of a Gaussian). 0 is a hard edge."
+        feather = "inside keeps every pixel outside the mask; outside fades beyond the edge, as WebUI does."
         invert = "0 repaints what is white, 1 repaints the rest."
         return {
             "required": {
@@ -94,15 +104,16 @@ class A1111InpaintMasks:
                 "mask": ("MASK", {"tooltip": "White is repainted. Any size: it is stretched to the picture's."}),
                 "mask_blur": ("INT", {"default": 4, "min": 0, "max": 64, "tooltip": blur}),
                 "invert": ("INT", {"default": 0, "min": 0, "max": 1, "tooltip": invert}),
+                "feather": (["inside", "outside"], {"default": "inside", "tooltip": feather}),
             }
         }
 
     def prepare(
-        self, image: torch.Tensor, mask: torch.Tensor, mask_blur: int, invert: int
+        self, image: torch.Tensor, mask: torch.Tensor, mask_blur: int, invert: int, feather: str = "inside"
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         pictures, height, width = image.shape[:3]
         drawn = mask.reshape(-1, *mask.shape[-2:])[:pictures].cpu()
-        prepared = [_prepared(one, (width, height), mask_blur, invert == 1) for one in drawn]
+        prepared = [_prepared(one, (width, height), mask_blur, invert == 1, feather) for one in drawn]
         served = [prepared[turn % len(prepared)] for turn in range(pictures)]
         cells, overlay, blurred = (torch.stack(kind).to(image.device) for kind in zip(*served, strict=True))
         return pad_picture(image), cells, overlay, blurred

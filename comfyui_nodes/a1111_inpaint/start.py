@@ -1,27 +1,13 @@
 """Node: what the masked region starts from, in latent space (inpainting_fill 2 and 3).
 
-Rule: A1111 v1.10.1, `modules/processing.py` 1749-1754. Must not know how the noise is drawn for any but
-the CPU generator.
+Rule: A1111 v1.10.1, `modules/processing.py` 1749-1754. Must not know the sampler.
 """
 
 from typing import Any
 
 import torch
 
-
-def sampler_noise(latent: dict[str, Any], seed: int) -> torch.Tensor:
-    """The very tensor that KSampler Advanced adds to this latent for this seed.
-
-    One stream serves the whole batch; a latent that was cut out of a batch names its places in `batch_index`.
-    """
-    samples = latent["samples"]
-    generator = torch.Generator(device="cpu").manual_seed(seed)
-    places = latent.get("batch_index")
-    if places is None:
-        return torch.randn(samples.shape, dtype=samples.dtype, generator=generator, device="cpu")
-    one = (1, *samples.shape[1:])
-    drawn = [torch.randn(one, dtype=samples.dtype, generator=generator) for _ in range(max(places) + 1)]
-    return torch.cat([drawn[place] for place in places])
+from .noise import SOURCES, Streams, seeds_of
 
 
 class A1111InpaintStart:
@@ -53,11 +39,12 @@ class A1111InpaintStart:
                 "model": ("MODEL", {"tooltip": "The model that samples."}),
                 "start": (["latent noise", "latent nothing"], {"default": "latent noise", "tooltip": start}),
                 "seed": ("INT", seed | {"tooltip": "The same seed as in the sampler."}),
+                "noise_source": (SOURCES, {"default": "cpu", "tooltip": "The same source as in the sampler."}),
             }
         }
 
     def start(
-        self, samples: dict[str, Any], mask: torch.Tensor, model: Any, start: str, seed: int
+        self, samples: dict[str, Any], mask: torch.Tensor, model: Any, start: str, seed: int, noise_source: str = "cpu"
     ) -> tuple[dict[str, Any]]:
         encoded = samples["samples"]
         inside = mask.reshape(-1, 1, *mask.shape[-2:]).to(encoded)
@@ -67,6 +54,8 @@ class A1111InpaintStart:
                 f"{encoded.shape[3]}x{encoded.shape[2]}: connect latent_mask of A1111 Inpaint Masks"
             )
         inside = inside[[turn % len(inside) for turn in range(len(encoded))]]
-        noise = sampler_noise(samples, seed) if start == "latent noise" else torch.zeros(encoded.shape)
+        noise = torch.zeros(encoded.shape)
+        if start == "latent noise":
+            noise = Streams(noise_source, seeds_of(samples, seed)).draw(noise)
         fresh = model.get_model_object("latent_format").process_out(noise).to(encoded)
         return (samples | {"samples": encoded * (1 - inside) + fresh * inside},)

@@ -126,6 +126,9 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
+        "/samplers": {
+            "get": _operation("list_samplers", "WebUI's samplers, and what runs", {"200": _json("Samplers", anything)})
+        },
         "/public/v1/widget/run": _myshell_path(),
         "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
         "/models/{sha256}": {"get": _operation("get_model", "A model's file for a backend", model, by_content)},

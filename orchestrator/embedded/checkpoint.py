@@ -6,26 +6,31 @@ Handles are light: what is heavy stays in the shelf, which keeps the checkpoints
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from orchestrator.embedded import lora, text_encoder, unet, vae
+from orchestrator.embedded.hosting import Host
+from orchestrator.embedded.monitor import Monitor
 from orchestrator.embedded.schedule import NoiseLevels
-from orchestrator.embedded.text import chunks
+from orchestrator.embedded.text import Token, chunks
 from orchestrator.embedded.tokenizer import clip_tokenizer
 from orchestrator.embedded.unsupported import UnsupportedModel
+from orchestrator.embedded.vae import LATENT_SCALE
 
 _log = logging.getLogger(__name__)
 
 _UNET, _VAE = "model.diffusion_model.", "first_stage_model."
 _TEXT = ("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.")
-LATENT_SCALE = 0.18215
+
+Tokens: TypeAlias = Mapping[str, Sequence[Sequence[tuple[int, float]]]]
+"""Encoder to chunks of token ids and weights, as ComfyUI's CLIP gives and takes them."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ class Model:
 
     shelf: Shelf
     file: Path
+    monitor: Monitor
     loras: tuple[lora.Use, ...] = ()
 
     def with_lora(self, use: lora.Use) -> "Model":
@@ -142,6 +148,10 @@ class Model:
             return self.shelf.levels
         raise KeyError(name)
 
+    def sampling_host(self) -> Host:
+        """What the pack `a1111_inpaint` asks for in place of ComfyUI's own samplers."""
+        return Host(self, self.monitor)
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -157,8 +167,17 @@ class Clip:
 
     def encode(self, prompt: str) -> Tensor:
         """A prompt in ComfyUI's syntax to [1, 77 * n, 768]."""
+        return self.encode_from_tokens(self.tokenize(prompt))[0]
+
+    def tokenize(self, text: str) -> Tokens:
+        """What packs ask of ComfyUI's CLIP: text in its syntax to chunks of 77 tokens for each encoder, here "l"."""
+        return {"l": [[(token.id, token.weight) for token in chunk] for chunk in chunks(text, self.shelf.tokenize)]}
+
+    def encode_from_tokens(self, tokens: Tokens, return_pooled: bool = True) -> tuple[Tensor, None]:
+        """The same: such chunks to [1, 77 * n, 768]. Stable Diffusion 1.5 reads no pooled state, so it is None."""
         encoder = self.shelf.checkpoint(self.file).text.with_loras(self.loras)
-        return text_encoder.encode(encoder, chunks(prompt, self.shelf.tokenize), self.stop)
+        given = [tuple(Token(*token) for token in chunk) for chunk in tokens["l"]]
+        return text_encoder.encode(encoder, given, self.stop), None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Classifier-free guidance is Ho and Salimans 2022 (arXiv 2207.12598). Knows no sa
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 from orchestrator.embedded.schedule import NoiseLevels
+from orchestrator.embedded.vae import LATENT_SCALE
+
+_GREY_LATENT = (0.8223, -0.6876, 0.6364, 0.1380)
+"""Mid-grey in Stable Diffusion 1.5's latent space, in the model's scale."""
 
 
 @dataclass(frozen=True)
@@ -32,42 +36,72 @@ class Inpaint:
         return clean * self.mask + self.latent * (1 - self.mask)
 
 
+def surroundings(unet: Any, latent: Tensor, extras: Mapping[str, Any]) -> Tensor | None:
+    """What an inpainting UNet reads beside `latent` (in the model's scale), None for an ordinary one.
+
+    `extras` of a conditioning may hold `concat_latent_image`, in the autoencoder's scale, and `concat_mask`. Without
+    them everything is masked and the surroundings are grey, as in ComfyUI.
+    """
+    if unet.config.in_channels == latent.shape[1]:
+        return None
+    shape = latent.shape[0], 1, *latent.shape[2:]
+    if "concat_latent_image" not in extras:
+        grey = latent.new_tensor(_GREY_LATENT).reshape(1, -1, 1, 1).expand(latent.shape)
+        return torch.cat([latent.new_ones(shape), grey], 1)
+    mask = extras["concat_mask"].round().expand(shape)
+    return torch.cat([mask, (extras["concat_latent_image"] * LATENT_SCALE).expand(latent.shape)], 1)
+
+
 @dataclass(frozen=True)
 class Guidance:
-    """Latents at a noise level to the estimate of the clean latent.
+    """A UNet's noise for latents at a level. Texts are [1, tokens, 768].
 
-    `positive` and `negative` are [1, tokens, 768]; `check` is called before each evaluation and may raise.
+    `check` is called before each evaluation and may raise.
     """
 
     unet: Any
     levels: NoiseLevels
-    positive: Tensor
-    negative: Tensor
-    scale: float
-    inpaint: Inpaint | None
     check: Callable[[], None]
+    beside: Tensor | None = None
+    """What an inpainting UNet reads beside the latent: mask and surroundings, [batch, 5, h, w]."""
 
-    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def noises(self, x: Tensor, sigma: Tensor, texts: Sequence[Tensor]) -> list[Tensor]:
+        """The noise for each text; texts of one length are evaluated together."""
         self.check()
-        if self.inpaint is not None:
-            x = self.inpaint.before(x, sigma)
-        clean = x - self._noise(x, sigma) * sigma
-        return clean if self.inpaint is None else self.inpaint.after(clean)
-
-    def _noise(self, x: Tensor, sigma: Tensor) -> Tensor:
         scaled = x / (sigma**2 + 1).sqrt()
-        timestep = self.levels.timestep(sigma[None])
-        if math.isclose(self.scale, 1.0):  # the negative prompt would cancel out
-            return self._evaluate(scaled, timestep, self.positive)
-        if self.positive.shape == self.negative.shape:
-            both = torch.cat([self.negative, self.positive])
-            negative, positive = self._evaluate(torch.cat([scaled, scaled]), timestep, both).chunk(2)
-        else:
-            negative = self._evaluate(scaled, timestep, self.negative)
-            positive = self._evaluate(scaled, timestep, self.positive)
-        return negative + (positive - negative) * self.scale
+        if self.beside is not None:
+            scaled = torch.cat([scaled, self.beside], 1)
+        timestep = self.levels.timestep(sigma.reshape(-1)[:1])
+        if len({text.shape for text in texts}) == 1:
+            together = torch.cat([scaled] * len(texts))
+            return list(self._evaluate(together, timestep, torch.cat(list(texts))).chunk(len(texts)))
+        return [self._evaluate(scaled, timestep, text) for text in texts]
+
+    def guided_noise(self, x: Tensor, sigma: Tensor, negative: Tensor, positive: Tensor, scale: float) -> Tensor:
+        """The noise of the positive text, led away from that of the negative one."""
+        if math.isclose(scale, 1.0):  # the negative prompt would cancel out
+            return self.noises(x, sigma, [positive])[0]
+        without, wanted = self.noises(x, sigma, [negative, positive])
+        return without + (wanted - without) * scale
 
     def _evaluate(self, scaled: Tensor, timestep: Tensor, text: Tensor) -> Tensor:
         text = text.repeat_interleave(scaled.shape[0] // text.shape[0], 0)
         times = timestep.float().expand(scaled.shape[0])
         return self.unet(scaled, times, encoder_hidden_states=text, return_dict=False)[0]
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """Latents at a noise level to the estimate of the clean latent: guidance between two texts, and the blend."""
+
+    guidance: Guidance
+    positive: Tensor
+    negative: Tensor
+    scale: float
+    inpaint: Inpaint | None
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        if self.inpaint is not None:
+            x = self.inpaint.before(x, sigma)
+        clean = x - self.guidance.guided_noise(x, sigma, self.negative, self.positive, self.scale) * sigma
+        return clean if self.inpaint is None else self.inpaint.after(clean)

@@ -1,58 +1,20 @@
 """A whole sampling run: noise, schedule, solver, guidance, as ComfyUI's KSampler nodes put them together."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from orchestrator.embedded import samplers_ode as ode
 from orchestrator.embedded import samplers_sde as sde
-from orchestrator.embedded.checkpoint import LATENT_SCALE, Model
-from orchestrator.embedded.guidance import Guidance, Inpaint
+from orchestrator.embedded.checkpoint import Model
+from orchestrator.embedded.guidance import Guidance, Inpaint, Prompted
 from orchestrator.embedded.monitor import Monitor
 from orchestrator.embedded.schedule import noise_levels
-
-_Ode: TypeAlias = Callable[[ode.Denoise, Tensor, Tensor, ode.Report], Tensor]
-_Sde: TypeAlias = Callable[[ode.Denoise, Tensor, Tensor, ode.Report, sde.NoiseSource], Tensor]
-
-_ODE: dict[str, _Ode] = {
-    "euler": ode.euler,
-    "heun": ode.heun,
-    "dpm_2": ode.dpm_2,
-    "lms": ode.lms,
-    "dpmpp_2m": ode.dpmpp_2m,
-    "ddim": ode.euler,  # the same step; what differs is the noise outside of the mask
-}
-_ANCESTRAL: dict[str, _Sde] = {
-    "euler_ancestral": sde.euler_ancestral,
-    "dpm_2_ancestral": sde.dpm_2_ancestral,
-    "dpmpp_2s_ancestral": sde.dpmpp_2s_ancestral,
-}
-_BROWNIAN: dict[str, _Sde] = {
-    "dpmpp_sde": sde.dpmpp_sde,
-    "dpmpp_2m_sde": sde.dpmpp_2m_sde,
-    "dpmpp_2m_sde_heun": sde.dpmpp_2m_sde_heun,
-    "dpmpp_3m_sde": sde.dpmpp_3m_sde,
-}
-SAMPLERS = (
-    "euler",
-    "euler_ancestral",
-    "heun",
-    "dpm_2",
-    "dpm_2_ancestral",
-    "lms",
-    "dpmpp_2s_ancestral",
-    "dpmpp_sde",
-    "dpmpp_2m",
-    "dpmpp_2m_sde",
-    "dpmpp_2m_sde_heun",
-    "dpmpp_3m_sde",
-    "ddim",
-)
+from orchestrator.embedded.solving import BROWNIAN, solve
+from orchestrator.embedded.unsupported import UnsupportedModel
+from orchestrator.embedded.vae import LATENT_SCALE
 
 
 @dataclass(frozen=True)
@@ -95,14 +57,10 @@ def _mask(mask: Tensor, like: Tensor) -> Tensor:
     return sized.repeat(repeats, like.shape[1], 1, 1)[: like.shape[0]]
 
 
-def _solve(settings: Settings, denoise: Guidance, x: Tensor, sigmas: Tensor, report: ode.Report) -> Tensor:
-    name = settings.sampler
-    if name in _ODE:
-        return _ODE[name](denoise, x, sigmas, report)
-    if name in _ANCESTRAL:
-        return _ANCESTRAL[name](denoise, x, sigmas, report, sde.fresh_noise(x, settings.seed))
-    source = sde.brownian_noise(x, settings.seed, sigmas)
-    return _BROWNIAN[name](denoise, x, sigmas, report, source)
+def _step_noise(settings: Settings, x: Tensor, sigmas: Tensor) -> sde.NoiseSource:
+    if settings.sampler in BROWNIAN:
+        return sde.brownian_noise(x, settings.seed, sigmas)
+    return sde.fresh_noise(x, settings.seed)
 
 
 def sample(
@@ -124,10 +82,15 @@ def sample(
     if mask is not None:
         outside = _noise(inner, settings.seed + 1) if settings.sampler == "ddim" else noise
         inpaint = Inpaint(_mask(mask, inner), inner, outside)
-    guidance = Guidance(model.unet(), model.shelf.levels, positive, negative, settings.cfg, inpaint, monitor.check)
+    unet = model.unet()
+    if unet.config.in_channels != inner.shape[1]:
+        raise UnsupportedModel("The embedded backend samples inpainting checkpoints with A1111 Sampler only.")
+    guidance = Guidance(unet, model.shelf.levels, monitor.check)
+    denoise = Prompted(guidance, positive, negative, settings.cfg, inpaint)
     highest = model.shelf.levels.highest
     at_top = math.isclose(float(sigmas[0]), highest, rel_tol=1e-5) or float(sigmas[0]) > highest
     x = inner + noise * ((1 + sigmas[0] ** 2).sqrt() if at_top else sigmas[0])
     total = len(sigmas) - 1
-    sampled = _solve(settings, guidance, x, sigmas, lambda step: monitor.step(step + 1, total))
+    step_noise = _step_noise(settings, x, sigmas)
+    sampled = solve(settings.sampler, denoise, x, sigmas, lambda step: monitor.step(step + 1, total), step_noise)
     return sampled / LATENT_SCALE

@@ -17,6 +17,8 @@ from orchestrator.embedded.unsupported import UnsupportedModel
 State: TypeAlias = Mapping[str, Tensor]
 
 WIDTH, LATENT_CHANNELS, CONTEXT = 320, 4, 768
+INPAINTING_CHANNELS = 9
+"""Latent, mask and the latent of the surroundings."""
 
 _RESIDUAL = (
     ("in_layers.0", "norm1"),
@@ -65,8 +67,10 @@ def _check_kind(state: State) -> None:
         raise UnsupportedModel(
             "The embedded backend runs Stable Diffusion 1.5 checkpoints only; this is another family."
         )
-    if first.shape[1] != LATENT_CHANNELS:
-        raise UnsupportedModel("The embedded backend does not run inpainting UNets with nine input channels.")
+    if first.shape[1] not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
+        raise UnsupportedModel(
+            f"The embedded backend runs UNets with 4 input channels, or 9 for inpainting; this has {first.shape[1]}."
+        )
     contexts = {tensor.shape[1] for name, tensor in state.items() if name.endswith("attn2.to_k.weight")}
     projections = {tensor.dim() for name, tensor in state.items() if name.endswith("proj_in.weight")}
     if contexts - {CONTEXT} or projections - {4}:
@@ -152,12 +156,12 @@ def renamed(state: State, shape: Shape) -> dict[str, Tensor]:
     return result
 
 
-def _options(shape: Shape) -> dict[str, Any]:
+def _options(shape: Shape, channels: int) -> dict[str, Any]:
     crossed = [bool(level.transformers) for level in shape.levels]
     depths = [level.transformers or 1 for level in shape.levels]
     depths[-1] = shape.levels[-1].transformers or shape.middle  # diffusers builds the middle as deep as the last level
     return {
-        "in_channels": LATENT_CHANNELS,
+        "in_channels": channels,
         "out_channels": LATENT_CHANNELS,
         "block_out_channels": tuple(level.channels for level in shape.levels),
         "layers_per_block": tuple(level.blocks for level in shape.levels),
@@ -179,7 +183,7 @@ def build(state: State) -> Any:
 
     shape = shape_of(state)
     with torch.device("meta"):
-        net = UNet2DConditionModel(**_options(shape))
+        net = UNet2DConditionModel(**_options(shape, state["input_blocks.0.0.weight"].shape[1]))
     try:
         net.load_state_dict(renamed(state, shape), assign=True)
     except RuntimeError as error:

@@ -13,6 +13,8 @@ from orchestrator.embedded.narrowing import narrow
 from orchestrator.embedded.unsupported import UnsupportedModel
 
 TILE = 8
+LATENT_SCALE = 0.18215
+"""The UNet's latents are the autoencoder's times this."""
 
 
 class Vae:

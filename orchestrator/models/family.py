@@ -12,7 +12,8 @@ SD15, SDXL = "sd15", "sdxl"
 _UNET = "model.diffusion_model."
 FAMILY_OF_CONTEXT = {768: SD15, 1024: "sd2", 1280: "sdxl-refiner", 2048: SDXL}
 """Width of the text that the cross-attention reads → family."""
-_LATENT_CHANNELS = 4
+_CHANNELS = (4, 9)
+"""Of an ordinary checkpoint, and of an inpainting one."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def trouble(kind: CheckpointKind) -> str | None:
     """Why a checkpoint of this kind cannot run here, or None."""
     if kind.family not in (SD15, SDXL):
         return f"it is of the family {kind.family}; this service runs sd15 and sdxl"
-    if kind.channels != _LATENT_CHANNELS:
-        return f"its UNet reads {kind.channels} channels; this service runs checkpoints with {_LATENT_CHANNELS}"
+    if kind.channels not in _CHANNELS:
+        return f"its UNet reads {kind.channels} channels; this service runs checkpoints with 4, or 9 for inpainting"
     return None
 
 

@@ -46,6 +46,8 @@ class ModelFile:
     place: Place
     remote: RemoteFile | None = None
     """What to fetch, if it is not on the shelf."""
+    channels: int = 4
+    """How many channels a checkpoint's UNet reads: 4, or 9 if it is an inpainting one."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class ModelFinder:
                 raise ModelMismatch(f"{name} is {kind.family}; this widget runs {', '.join(families)}")
             if (said := base_family(found.base_model)) and said != kind.family:
                 log.warning("%s is %s by its tensors; its author says %s", name, kind.family, found.base_model)
-            return _file(name, field, found, kind.family)
+            return replace(_file(name, field, found, kind.family), channels=kind.channels)
 
     async def lora(self, name: str, field: str, checkpoint: ModelFile) -> ModelFile:
         """The LoRA that a name means, if it fits the checkpoint; it may still have to be fetched.

@@ -151,7 +151,10 @@ class _View:
         return [title for title in dict.fromkeys(titles) if self._class(title) is not None]
 
     def passage(self, title: str) -> tuple[dict[int, str], list[str]]:
-        """For each output in use, the first input of its type, whose source stands in when the node is left out."""
+        """For each output in use, the input whose source stands in when the node is left out.
+
+        As in ComfyUI's editor: the input at the output's own place if it is of its type, else the first of its type.
+        """
         id_ = self.nodes[title]
         known = self.catalog.classes[self.graph.nodes[id_].class_type]
         used = {
@@ -163,7 +166,9 @@ class _View:
         passage: dict[int, str] = {}
         faults = []
         for slot, output in enumerate(known.outputs):
-            name = next((name for name, spec in known.inputs.items() if spec.kind == output), None)
+            fitting = [name for name, spec in known.inputs.items() if spec.kind == output]
+            same_place = list(known.inputs)[slot : slot + 1]
+            name = next((name for name in (*same_place, *fitting) if name in fitting), None)
             if name is not None and isinstance(self.graph.nodes[id_].inputs.get(name), Link):
                 passage[slot] = name
             elif slot in used:

@@ -31,6 +31,8 @@ class ChosenModels:
     checkpoint: str
     family: str
     loras: tuple[ChosenLora, ...] = ()
+    channels: int = 4
+    """How many channels the checkpoint's UNet reads; 9 is an inpainting one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def compile_graph(widget: Widget, values: Values, models: ChosenModels, pictures
     _bind(nodes, widget, values, models, pictures)
     if widget.definition.loras is not None:
         _chain_loras(nodes, widget, widget.definition.loras.node, models.loras)
-    for title in _bypassed(widget.definition, values, models.family):
+    for title in _bypassed(widget.definition, values, models):
         _leave_out(nodes, widget, title)
     output = widget.nodes[widget.definition.output]
     return CompiledGraph(Graph(_feeding(nodes, output)), output, models.checkpoint)
@@ -135,14 +137,12 @@ def _chain_loras(nodes: dict[str, Node], widget: Widget, title: str, loras: tupl
     _rewire(nodes, consumers, {Link(drawn, slot): Link(previous, slot) for slot in passage})
 
 
-def _bypassed(definition: d.Definition, values: Values, family: str) -> list[str]:
+def _bypassed(definition: d.Definition, values: Values, models: ChosenModels) -> list[str]:
     """The titles of the nodes that are left out, each once."""
     titles = []
     for bypass in definition.bypass:
-        known = {
-            name: family if name == d.FAMILY else _plain(values, name) if name in values else None
-            for name in bypass.when
-        }
+        told: dict[str, object] = {d.FAMILY: models.family, d.CHANNELS: models.channels}
+        known = {name: told.get(name, _plain(values, name) if name in values else None) for name in bypass.when}
         if all(known[name] in listed for name, listed in bypass.when.items()):
             titles.append(bypass.node)
     return list(dict.fromkeys(titles))

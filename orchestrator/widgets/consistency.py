@@ -20,6 +20,8 @@ def definition_faults(definition: d.Definition) -> Iterator[str]:
             wrong: list[object] = [] if parameter is None else list(impossible(parameter, listed))
             if name == d.FAMILY:
                 wrong = [value for value in listed if value not in definition.families]
+            if name == d.CHANNELS:
+                wrong = [value for value in listed if value not in (4, 9)]
             for value in wrong:
                 yield f"node '{bypass.node}': bypassed when {name} is {shown(value)}, which it never is"
 
@@ -30,8 +32,9 @@ def _parameter_faults(definition: d.Definition) -> Iterator[str]:
         yield f"parameters: there must be one of type checkpoint; there are {kinds['checkpoint']}"
     if kinds["seed"] > 1:
         yield f"parameters: there can be one of type seed; there are {kinds['seed']}"
-    if d.FAMILY in definition.parameters:
-        yield f"parameters: {d.FAMILY} is a word of the bypass conditions, not a name for a parameter"
+    for word in d.MODEL_WORDS:
+        if word in definition.parameters:
+            yield f"parameters: {word} is a word of the bypass conditions, not a name for a parameter"
     for name, parameter in definition.parameters.items():
         default = getattr(parameter, "default", None)
         if default is None and isinstance(parameter, d.CheckpointParameter) and not parameter.required:
@@ -52,7 +55,7 @@ def _name_faults(definition: d.Definition) -> Iterator[str]:
         if not isinstance(definition.parameters.get(definition.loras.parameter), d.PromptParameter):
             yield f"loras: {definition.loras.parameter} is not a parameter of type prompt"
     known = definition.parameters.keys()
-    for name in sorted(used - known - {d.FAMILY}):
+    for name in sorted(used - known - set(d.MODEL_WORDS)):
         yield f"there is no parameter {name}, which a binding, a bypass or loras names"
     for name in known - used:
         yield f"parameters: nothing uses {name}"

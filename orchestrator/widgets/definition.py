@@ -15,7 +15,10 @@ Drawn = bool | int | float | str
 """A value as it stands in a node's input."""
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 FAMILY = "family"
-"""The one word in a bypass condition that is not a parameter: the family of the chosen checkpoint."""
+"""A word in a bypass condition that is not a parameter: the family of the chosen checkpoint."""
+CHANNELS = "channels"
+"""Another: how many channels its UNet reads, 4 or (an inpainting checkpoint) 9."""
+MODEL_WORDS = (FAMILY, CHANNELS)
 LONGEST_TEXT = 100_000
 LARGEST_SEED = 2**64 - 1
 """ComfyUI's seeds are 64 bit, unsigned."""
@@ -98,6 +101,14 @@ class SamplerParameter(_Parameter):
     default: str | None = None
 
 
+class ChoiceParameter(_Parameter):
+    """One of a few words."""
+
+    type: Literal["choice"]
+    options: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    default: str | None = None
+
+
 class SeedParameter(_Parameter):
     """-1 (draw one) or 0 to 2**64-1."""
 
@@ -114,6 +125,7 @@ Parameter = Annotated[
     | IntegerParameter
     | NumberParameter
     | SamplerParameter
+    | ChoiceParameter
     | SeedParameter,
     Field(discriminator="type"),
 ]
@@ -145,7 +157,7 @@ class Loras(_Strict):
 
 
 class Bypass(_Strict):
-    """The node titled `node` is left out when each named parameter (or `family`) has one of the listed values."""
+    """The node titled `node` is left out when each named parameter (or word of the model) has a listed value."""
 
     node: str
     when: dict[Name, Annotated[tuple[Drawn, ...], Field(strict=False, min_length=1)]] = Field(min_length=1)

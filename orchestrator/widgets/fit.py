@@ -52,6 +52,8 @@ def parameter_faults(parameter: d.Parameter, binding: d.Binding, spec: InputSpec
         yield f"takes {spec.kind}; a parameter of type {parameter.type}, bound as {binding.form}, needs {needs}"
     elif isinstance(parameter, d.SamplerParameter):
         yield from _sampler_faults(binding, spec)
+    elif isinstance(parameter, d.ChoiceParameter):
+        yield from filter(None, (value_fault(spec, option) for option in parameter.options))
     else:
         yield from _limit_faults(parameter, binding, spec)
 
@@ -63,6 +65,8 @@ def _wanted_kinds(parameter: d.Parameter, binding: d.Binding) -> tuple[str, ...]
             return ("COMBO", "STRING")
         case ((d.PromptParameter() | d.TextParameter()), "value"):
             return ("STRING",)
+        case d.ChoiceParameter(), "value":
+            return ("COMBO", "STRING")
         case d.IntegerParameter(), "value":
             return ("INT", "FLOAT")
         case (d.IntegerParameter(), "negative") | (d.SeedParameter(), "value") | (d.NumberParameter(), "start_at_step"):
@@ -121,6 +125,8 @@ def _possible(parameter: d.Parameter, value: object) -> bool:
             return type(value) in (int, float) and parameter.minimum <= float(str(value)) <= parameter.maximum
         case d.SamplerParameter():
             return any(sampler.name == value for sampler in SAMPLERS)
+        case d.ChoiceParameter():
+            return value in parameter.options
         case d.CheckpointParameter() | d.PromptParameter() | d.TextParameter():
             return isinstance(value, str)
     return False

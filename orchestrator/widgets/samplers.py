@@ -1,8 +1,8 @@
-"""A1111's sampler names and what ComfyUI calls the same thing.
+"""A1111's sampler names and what the node A1111 Sampler calls the same thing.
 
-A bare name means what it meant up to A1111 1.8: the sampler on the uniform schedule, which ComfyUI calls `normal`
-(from 1.9 on a bare name means the sampler's favourite schedule; "DPM++ 2M Karras", this project's default, is a name
-of the older kind). Only pairs that every backend of this project runs are listed. Pure.
+A bare name means what it meant up to A1111 1.8: the sampler on the uniform schedule, `normal` here (from 1.9 on a bare
+name means the sampler's favourite schedule, which "… Automatic" asks for here; "DPM++ 2M Karras", this project's
+default, is a name of the older kind). A name may end in any of A1111's schedule types. Pure.
 """
 
 import difflib
@@ -13,53 +13,80 @@ from orchestrator.widgets.literals import Unreadable, shown
 
 @dataclass(frozen=True)
 class Sampler:
-    """One of A1111's samplers: its name there, and ComfyUI's pair (`sampler_name`, `scheduler`) for it."""
+    """One of A1111's samplers: its name there, and the pair (`sampler_name`, `scheduler`) that runs."""
 
     name: str
     sampler_name: str
     scheduler: str
 
 
-# A1111's name → ComfyUI's sampler. DPM2 and DPM2 a leave out the last sigma but one, in ComfyUI's KSampler nodes too;
-# DPM++ 3M SDE does so in A1111 only, so its last step is a little longer here.
+@dataclass(frozen=True)
+class UnfaithfulSampler:
+    """A sampler of A1111 that cannot be run as there: its name, the nearest that can, and why."""
+
+    name: str
+    nearest: str
+    reason: str
+
+
+# A1111's name → the node's name, and the schedule that A1111 1.9 and later takes by itself.
 _K_DIFFUSION = {
-    "Euler": "euler",
-    "Euler a": "euler_ancestral",
-    "LMS": "lms",
-    "Heun": "heun",
-    "DPM2": "dpm_2",
-    "DPM2 a": "dpm_2_ancestral",
-    "DPM++ 2S a": "dpmpp_2s_ancestral",
-    "DPM++ 2M": "dpmpp_2m",
-    "DPM++ SDE": "dpmpp_sde",
-    "DPM++ 2M SDE": "dpmpp_2m_sde",
-    "DPM++ 2M SDE Heun": "dpmpp_2m_sde_heun",
-    "DPM++ 3M SDE": "dpmpp_3m_sde",
+    "Euler": ("euler", "normal"),
+    "Euler a": ("euler_ancestral", "normal"),
+    "LMS": ("lms", "normal"),
+    "Heun": ("heun", "normal"),
+    "DPM2": ("dpm_2", "karras"),
+    "DPM2 a": ("dpm_2_ancestral", "karras"),
+    "DPM++ 2S a": ("dpmpp_2s_ancestral", "karras"),
+    "DPM++ 2M": ("dpmpp_2m", "karras"),
+    "DPM++ SDE": ("dpmpp_sde", "karras"),
+    "DPM++ 2M SDE": ("dpmpp_2m_sde", "exponential"),
+    "DPM++ 2M SDE Heun": ("dpmpp_2m_sde_heun", "exponential"),
+    "DPM++ 3M SDE": ("dpmpp_3m_sde", "exponential"),
+    "DPM fast": ("dpm_fast", "normal"),
+    "DPM adaptive": ("dpm_adaptive", "normal"),
 }
-_SCHEDULES = {"": "normal", " Karras": "karras", " Exponential": "exponential"}
+# A1111's schedule types. Its polyexponential one has the exponent 1, which makes it the exponential one.
+_SCHEDULES = {
+    "": "normal",
+    "Uniform": "normal",
+    "Karras": "karras",
+    "Exponential": "exponential",
+    "Polyexponential": "exponential",
+    "SGM Uniform": "sgm_uniform",
+    "KL Optimal": "kl_optimal",
+    "Align Your Steps": "align_your_steps",
+    "Simple": "simple",
+    "Normal": "normal",
+    "DDIM": "ddim_uniform",
+    "Beta": "beta",
+}
+AUTOMATIC = "Automatic"
+
+
+def _named(name: str, schedule: str) -> str:
+    return f"{name} {schedule}".strip()
+
 
 SAMPLERS: tuple[Sampler, ...] = (
     *(
-        Sampler(name + suffix, sampler, schedule)
-        for name, sampler in _K_DIFFUSION.items()
-        for suffix, schedule in _SCHEDULES.items()
+        Sampler(_named(name, schedule), sampler, scheduler)
+        for name, (sampler, _) in _K_DIFFUSION.items()
+        for schedule, scheduler in _SCHEDULES.items()
     ),
+    *(Sampler(_named(name, AUTOMATIC), sampler, own) for name, (sampler, own) in _K_DIFFUSION.items()),
     Sampler("DDIM", "ddim", "ddim_uniform"),
 )
 """Every sampler a caller can ask for, in the order of the documentation."""
 
-# Names A1111 has (or had) whose result no stock node gives, and the listed name that comes nearest: Restart is Heun on
-# a Karras schedule that jumps back; PLMS and UniPC are multistep solvers; LCM draws new noise after each step; DPM fast
-# and DPM adaptive run with eta = 1 in A1111.
-_NEAREST = {
-    "Restart": "Heun Karras",
-    "PLMS": "LMS",
-    "DDIM CFG++": "DDIM",
-    "UniPC": "DPM++ 2M",
-    "LCM": "Euler a",
-    "DPM fast": "DPM++ 2S a",
-    "DPM adaptive": "DPM++ 2M Karras",
-}
+UNFAITHFUL = (
+    UnfaithfulSampler("Restart", "Heun Karras", "its jumps back up the schedule are not built"),
+    UnfaithfulSampler("PLMS", "LMS", "it is a multistep solver on WebUI's own time steps"),
+    UnfaithfulSampler("DDIM CFG++", "DDIM", "its guidance differs from that of all others"),
+    UnfaithfulSampler("UniPC", "DPM++ 2M", "WebUI walks it on a grid that is off by one step"),
+    UnfaithfulSampler("LCM", "Euler a", "it needs the model's estimate rescaled for distilled models"),
+)
+"""Samplers of A1111 that are refused, with the nearest one that runs."""
 
 # The short names of A1111's older API and of the programs written for it.
 _ALIASES = {
@@ -69,6 +96,8 @@ _ALIASES = {
     "k_lms": "LMS",
     "k_lms_ka": "LMS Karras",
     "k_heun": "Heun",
+    "k_dpm_fast": "DPM fast",
+    "k_dpm_ad": "DPM adaptive",
     "k_dpm_2": "DPM2",
     "k_dpm_2_ka": "DPM2 Karras",
     "k_dpm_2_a": "DPM2 a",
@@ -97,7 +126,11 @@ def _folded(name: str) -> str:
 
 _BY_NAME = {_folded(sampler.name): sampler for sampler in SAMPLERS}
 _BY_NAME.update({alias: _BY_NAME[_folded(name)] for alias, name in _ALIASES.items()})
-_NOT_RUN = {_folded(name): name for name in _NEAREST}
+SHORT_NAMES: dict[str, tuple[str, ...]] = {
+    name: tuple(alias for alias, meant in _ALIASES.items() if meant == name) for name in _ALIASES.values()
+}
+"""A1111's name → the short names that mean it."""
+_NOT_RUN = {_folded(sampler.name): sampler for sampler in UNFAITHFUL}
 
 
 def find_sampler(name: str) -> Sampler:
@@ -110,7 +143,9 @@ def find_sampler(name: str) -> Sampler:
         return _BY_NAME[key]
     if key in _NOT_RUN:
         known = _NOT_RUN[key]
-        raise Unreadable(f'"{known}" cannot be run here as A1111 runs it; the nearest is "{_NEAREST[known]}"')
+        raise Unreadable(
+            f'"{known.name}" cannot be run here as A1111 runs it ({known.reason}); the nearest is "{known.nearest}"'
+        )
     near = difflib.get_close_matches(key[:80], list(_BY_NAME), n=6, cutoff=0.3) or list(_BY_NAME)[:3]
     names = list(dict.fromkeys(_BY_NAME[match].name for match in near))[:3]
     listed = ", ".join(f'"{name}"' for name in names)

@@ -70,5 +70,7 @@ def _shape(parameter: d.Parameter) -> JsonObject:
             return {"type": "number", "minimum": parameter.minimum, "maximum": parameter.maximum}
         case d.SeedParameter():
             return {"type": "integer", "minimum": -1, "maximum": d.LARGEST_SEED}
+        case d.ChoiceParameter():
+            return {"type": "string", "enum": list(parameter.options)}
         case d.SamplerParameter():
             return {"type": "string", "enum": [sampler.name for sampler in SAMPLERS]}

@@ -129,6 +129,8 @@ def read(parameter: d.Parameter, raw: object) -> Value | None:
             if not isinstance(raw, str):
                 raise Unreadable(f"must be the name of a sampler; got {shown(raw)}")
             return find_sampler(raw)
+        case d.ChoiceParameter():
+            return _read_choice(parameter, raw)
         case _:
             assert_never(parameter)
 
@@ -153,6 +155,14 @@ def _read_text(raw: object, longest: int) -> str:
     except UnicodeEncodeError as fault:
         raise Unreadable("holds half of a surrogate pair, which is not a character") from fault
     return text
+
+
+def _read_choice(parameter: d.ChoiceParameter, raw: object) -> str:
+    word = raw.strip().lower() if isinstance(raw, str) else None
+    for option in parameter.options:
+        if option.lower() == word:
+            return option
+    raise Unreadable(f"must be {' or '.join(parameter.options)}; got {shown(raw)}")
 
 
 def _read_integer(parameter: d.IntegerParameter, raw: object) -> int:

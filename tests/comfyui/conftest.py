@@ -11,13 +11,15 @@ import pytest
 
 from orchestrator.demo_model.build import build
 from tests.comfyui.backends import REPOSITORY, Backend, comfyui_arguments, embedded_arguments, started
+from tests.comfyui.shapes import write_small
 
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A models folder with the demo model's checkpoint and LoRAs."""
+    """A models folder with the demo model's checkpoint and LoRAs, and a small inpainting checkpoint."""
     folder = tmp_path_factory.mktemp("models")
     build(folder)
+    write_small(folder / "checkpoints" / "inpainting.safetensors", channels=9)
     return folder
 
 

@@ -157,7 +157,7 @@ class Scripted:
         await self._say(job, "executing", {"node": node_id, "display_node": node_id})
         if class_type == self.faults.raise_in:
             raise _NodeRaised
-        steps = self.steps if class_type.startswith("KSampler") else 0
+        steps = self.steps if "Sampler" in class_type else 0
         for step in range(1, steps + 1):
             await self._pass(job, seconds / steps)
             await self._say(job, "progress", {"node": node_id, "value": step, "max": steps})

@@ -36,7 +36,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Service]:
     models = tmp_path / "models"
     write_header(models / "checkpoints" / "demo.safetensors", SD15)
     write_header(
-        models / "checkpoints" / "inpainting.safetensors", SD15 | {UNET + "input_blocks.0.0.weight": [320, 9, 3, 3]}
+        models / "checkpoints" / "editing.safetensors", SD15 | {UNET + "input_blocks.0.0.weight": [320, 8, 3, 3]}
     )
     write_header(models / "checkpoints" / "lora.safetensors", SD15_LORA)
     (models / "checkpoints" / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
@@ -138,7 +138,7 @@ async def test_a_decompression_bomb_is_refused_unread(fake: FakeComfyUI, start: 
         ({"model": ""}, 404, "model", "64094"),
         ({"prompt": "x <lora:nothing>"}, 404, "prompt", "nothing"),
         ({"prompt": "x <lora:xl:0.5>"}, 422, "prompt", "sdxl"),
-        ({"model": "inpainting"}, 422, "model", "9 channels"),
+        ({"model": "editing"}, 422, "model", "8 channels"),
         ({"model": "lora"}, 422, "model", "not a Stable Diffusion checkpoint"),
         ({"model": "torn"}, 422, "model", "safetensors"),
     ],
@@ -253,7 +253,7 @@ async def test_a_slow_backend_is_a_504_and_the_job_is_cancelled_there(start: Ser
 
 
 async def test_a_node_that_fails_is_a_502_that_names_it(start: Service) -> None:
-    async with FakeComfyUI(faults=Faults(raise_in="KSamplerAdvanced")) as broken:
+    async with FakeComfyUI(faults=Faults(raise_in="A1111Sampler")) as broken:
         client = await ready(await start(broken.url))
         body = await problem(client, 502)
         assert body["code"] == "execution_failed"
@@ -274,6 +274,20 @@ async def test_myshells_errors_keep_the_status_and_the_envelope(fake: FakeComfyU
             assert failure["success"] is False
             assert failure["error_code"]
             assert failure["msg"]
+
+
+async def test_samplers_are_listed_with_what_runs_and_what_is_refused(fake: FakeComfyUI, start: Service) -> None:
+    client = await start(fake.url)
+    listed = await (await client.get("/samplers")).json()
+    default = next(one for one in listed["samplers"] if one["name"] == "DPM++ 2M Karras")
+    assert default == {
+        "name": "DPM++ 2M Karras",
+        "aliases": ["k_dpmpp_2m_ka"],
+        "sampler_name": "dpmpp_2m",
+        "scheduler": "karras",
+    }
+    assert {one["name"] for one in listed["refused"]} == {"Restart", "PLMS", "DDIM CFG++", "UniPC", "LCM"}
+    assert {one["nearest"] for one in listed["refused"]} <= {one["name"] for one in listed["samplers"]}
 
 
 async def test_widgets_and_openapi_tell_the_same_parameters(fake: FakeComfyUI, start: Service) -> None:

@@ -13,7 +13,7 @@ from orchestrator.embedded.nodes import conditioning, latents, loaders, masks, p
 def core_classes(folders: Folders, shelf: Shelf, monitor: Monitor) -> tuple[NodeClass, ...]:
     """Every core class that this backend offers."""
     return (
-        *loaders.classes(folders, shelf),
+        *loaders.classes(folders, shelf, monitor),
         *conditioning.classes(),
         *latents.classes(),
         *sampling.classes(monitor),

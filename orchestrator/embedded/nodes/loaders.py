@@ -6,6 +6,7 @@ from orchestrator.embedded.catalogue import InputSpec, NodeClass, Result
 from orchestrator.embedded.checkpoint import Checkpoint, Clip, Model, Shelf, VaeHandle
 from orchestrator.embedded.folders import Folders
 from orchestrator.embedded.lora import Lora, Use
+from orchestrator.embedded.monitor import Monitor
 from orchestrator.embedded.unsupported import UnsupportedModel
 
 _log = logging.getLogger(__name__)
@@ -13,11 +14,11 @@ _log = logging.getLogger(__name__)
 _STRENGTH = {"default": 1.0, "min": -100.0, "max": 100.0, "step": 0.01}
 
 
-def _checkpoint(folders: Folders, shelf: Shelf) -> NodeClass:
+def _checkpoint(folders: Folders, shelf: Shelf, monitor: Monitor) -> NodeClass:
     def load(ckpt_name: str) -> Result:
         file = folders.model("checkpoints", ckpt_name)
         shelf.checkpoint(file)  # a file that cannot be loaded fails here, not at its first use
-        return Result((Model(shelf, file), Clip(shelf, file), VaeHandle(shelf, file)))
+        return Result((Model(shelf, file, monitor), Clip(shelf, file), VaeHandle(shelf, file)))
 
     return NodeClass(
         name="CheckpointLoaderSimple",
@@ -64,6 +65,6 @@ def _lora(folders: Folders, shelf: Shelf) -> NodeClass:
     )
 
 
-def classes(folders: Folders, shelf: Shelf) -> tuple[NodeClass, ...]:
-    """The loaders."""
-    return _checkpoint(folders, shelf), _lora(folders, shelf)
+def classes(folders: Folders, shelf: Shelf, monitor: Monitor) -> tuple[NodeClass, ...]:
+    """The loaders. `monitor` is what runs of the loaded models answer to."""
+    return _checkpoint(folders, shelf, monitor), _lora(folders, shelf)

@@ -7,8 +7,9 @@ from orchestrator.embedded.checkpoint import Model
 from orchestrator.embedded.monitor import Monitor
 from orchestrator.embedded.nodes.conditioning import Conditioning
 from orchestrator.embedded.nodes.latents import Latent
-from orchestrator.embedded.sampler import SAMPLERS, Settings, sample
+from orchestrator.embedded.sampler import Settings, sample
 from orchestrator.embedded.schedule import SCHEDULERS
+from orchestrator.embedded.solving import SAMPLERS
 
 _SEED = {"default": 0, "min": 0, "max": 2**64 - 1, "control_after_generate": True}
 _STEPS = {"default": 20, "min": 1, "max": 10000}

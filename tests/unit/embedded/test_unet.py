@@ -57,7 +57,7 @@ def test_the_shape_of_the_real_one_is_read_from_its_keys() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"input_blocks.0.0.weight": torch.zeros(320, 9, 3, 3)}, "nine input channels"),
+        ({"input_blocks.0.0.weight": torch.zeros(320, 8, 3, 3)}, "or 9 for inpainting; this has 8"),
         ({"input_blocks.0.0.weight": torch.zeros(256, 4, 3, 3)}, "another family"),
         ({"label_emb.0.0.weight": torch.zeros(1)}, "another family"),
         ({"middle_block.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(320, 1024)}, "another text encoder"),

@@ -22,11 +22,11 @@ def checkpoint(channels: int, block: str, width: int, context: int, first: int =
     ("head", "family", "channels", "runs"),
     [
         (checkpoint(4, "1.1", 320, 768), "sd15", 4, True),
-        (checkpoint(9, "1.1", 320, 768), "sd15", 9, False),
+        (checkpoint(9, "1.1", 320, 768), "sd15", 9, True),
         (checkpoint(8, "1.1", 320, 768), "sd15", 8, False),
         (checkpoint(4, "3.1", 320, 768), "sd15", 4, True),
         (checkpoint(4, "4.1", 640, 2048), "sdxl", 4, True),
-        (checkpoint(9, "4.1", 640, 2048), "sdxl", 9, False),
+        (checkpoint(9, "4.1", 640, 2048), "sdxl", 9, True),
         (checkpoint(4, "1.1", 320, 1024), "sd2", 4, False),
         (checkpoint(4, "4.1", 768, 1280, 384), "sdxl-refiner", 4, False),
     ],

@@ -28,18 +28,21 @@ def mask() -> torch.Tensor:
     return mask
 
 
-def drawn_by_the_sampler(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
-    """Core's rule: the global CPU generator, seeded, one draw for the whole batch."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return torch.randn(shape)
+def drawn_by_the_sampler(seeds: list[int], shape: tuple[int, ...]) -> torch.Tensor:
+    """A1111's rule: a generator for each picture, seeded with the seed counted up."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed % 2**64)) for seed in seeds])
 
 
 @pytest.mark.parametrize("seed", [0, 123, 2**32 - 2, 2**64 - 1])
 def test_latent_noise_is_the_noise_of_the_sampler_in_the_scale_of_the_vae(node, latent, mask, seed):
     (started,) = node("A1111InpaintStart").start(latent, mask, Model(), "latent noise", seed)
-    noise = drawn_by_the_sampler(seed, (2, 4, 6, 5)) / 0.18215 + 0.5
+    noise = drawn_by_the_sampler([seed, seed + 1], (4, 6, 5)) / 0.18215 + 0.5
     assert torch.equal(started["samples"], torch.where(mask[:, None] == 1, noise, latent["samples"]))
+
+
+def test_noise_of_the_gpu_is_another(node, latent, mask):
+    started = [node("A1111InpaintStart").start(latent, mask, Model(), "latent noise", 7, s)[0] for s in ("cpu", "gpu")]
+    assert not torch.equal(started[0]["samples"], started[1]["samples"])
 
 
 def test_latent_nothing_is_the_zero_of_the_model(node, latent, mask):
@@ -49,12 +52,10 @@ def test_latent_nothing_is_the_zero_of_the_model(node, latent, mask):
 
 def test_latent_cut_out_of_a_batch_gets_the_noise_of_its_places(node, latent, mask):
     (started,) = node("A1111InpaintStart").start(latent | {"batch_index": [3, 1]}, mask, Model(), "latent noise", 9)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(9)  # core draws the batch one by one as soon as places are named
-        whole = [torch.randn(1, 4, 6, 5)[0] / 0.18215 + 0.5 for _ in range(4)]
+    third, first = drawn_by_the_sampler([12, 10], (4, 6, 5)) / 0.18215 + 0.5
     inside = mask[0] == 1
-    assert torch.equal(started["samples"][0][:, inside], whole[3][:, inside])
-    assert torch.equal(started["samples"][1][:, inside], whole[1][:, inside])
+    assert torch.equal(started["samples"][0][:, inside], third[:, inside])
+    assert torch.equal(started["samples"][1][:, inside], first[:, inside])
 
 
 def test_each_latent_takes_its_mask(node, latent, mask):

@@ -1,0 +1,94 @@
+"""Which noise levels a run walks: schedules, the steps of a strength, the level that some samplers leave out. Pure.
+
+Rules: A1111 v1.10.1, `modules/sd_samplers_common.py` 22-31 (steps), `sd_samplers_kdiffusion.py` 79-143 (schedules,
+discarded level), `sd_schedulers.py`. Schedules that ComfyUI has with the same numbers come from the backend; the three
+that differ are stated here. Knows no model.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+SHARED = ["normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform"]
+"""Schedules whose levels are ComfyUI's own."""
+SCHEDULERS = [*SHARED, "align_your_steps", "kl_optimal", "beta"]
+
+DISCARDING = frozenset({"dpm_2", "dpm_2_ancestral", "dpmpp_3m_sde"})
+"""Samplers that get one step more and lose the last level before zero."""
+
+_ALIGN_YOUR_STEPS = {  # NVIDIA, research.nvidia.com/labs/toronto-ai/AlignYourSteps
+    "sd15": (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029),
+    "sdxl": (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
+}
+_BETA = 0.6
+_BETA_POINTS = 100_000
+
+Shared: TypeAlias = Callable[[str, int], Tensor]
+"""A schedule's name and a number of steps to its levels, the last one zero."""
+
+
+def first_step(steps: int, denoise: float) -> int:
+    """How many of `steps` steps are left out at the start: int(min(denoise, 0.999) steps) + 1 are walked."""
+    return steps - 1 - int(min(denoise, 0.999) * steps)
+
+
+def _align_your_steps(steps: int, family: str) -> Tensor:
+    """The published levels, interpolated evenly in their logarithm to `steps` of them."""
+    logs = torch.tensor(_ALIGN_YOUR_STEPS[family], dtype=torch.float64).log()
+    place = torch.linspace(0, len(logs) - 1, steps, dtype=torch.float64)
+    below = place.floor().long().clamp(max=len(logs) - 2)
+    levels = torch.lerp(logs[below], logs[below + 1], place - below).exp()
+    return torch.cat([levels, torch.zeros(1)])
+
+
+def _kl_optimal(steps: int, low: float, high: float) -> Tensor:
+    """Sabour et al. 2024 (arXiv 2404.14507), theorem 3.1; ends at the lowest level, as in A1111."""
+    share = torch.arange(steps + 1, dtype=torch.float64) / steps
+    return torch.tan(share * math.atan(low) + (1 - share) * math.atan(high))
+
+
+def _beta_quantiles(shares: Tensor) -> Tensor:
+    """Quantiles of the beta distribution with both parameters 0.6.
+
+    With x = sin² t its density is proportional to (sin t cos t)^0.2, whose integral is taken numerically.
+    """
+    t = (torch.arange(_BETA_POINTS, dtype=torch.float64) + 0.5) * (math.pi / 2 / _BETA_POINTS)
+    grown = torch.cumsum((t.sin() * t.cos()) ** (2 * _BETA - 1), 0)
+    grown = torch.cat([torch.zeros(1, dtype=torch.float64), grown / grown[-1]])
+    index = torch.searchsorted(grown, shares.double()).clamp(1, _BETA_POINTS)
+    part = (shares - grown[index - 1]) / (grown[index] - grown[index - 1])
+    return ((index - 1 + part) * (math.pi / 2 / _BETA_POINTS)).sin() ** 2
+
+
+def _beta(steps: int, low: float, high: float) -> Tensor:
+    """Lee et al. 2024 (arXiv 2407.12173); A1111 spreads the quantiles over the levels themselves, not over time."""
+    shares = 1 - torch.linspace(0, 1, steps, dtype=torch.float64)
+    return torch.cat([low + _beta_quantiles(shares) * (high - low), torch.zeros(1)])
+
+
+def noise_levels(shared: Shared, bounds: tuple[float, float], scheduler: str, steps: int, family: str) -> Tensor:
+    """`steps` + 1 descending levels, float32. `bounds` are the model's lowest and highest; `family` sd15 or sdxl."""
+    match scheduler:
+        case "align_your_steps":
+            levels = _align_your_steps(steps, family)
+        case "kl_optimal":
+            levels = _kl_optimal(steps, *bounds)
+        case "beta":
+            levels = _beta(steps, *bounds)
+        case _:
+            levels = shared(scheduler, steps)
+    return levels.float()
+
+
+def walked_levels(
+    shared: Shared, bounds: tuple[float, float], sampler: str, scheduler: str, steps: int, denoise: float, family: str
+) -> tuple[Tensor, Tensor]:
+    """The levels that a run walks, and those of the whole schedule, which the SDE samplers' noise spans."""
+    discards = sampler in DISCARDING
+    whole = noise_levels(shared, bounds, scheduler, steps + discards, family)
+    if discards:
+        whole = torch.cat([whole[:-2], whole[-1:]])
+    return whole[first_step(steps, denoise) :], whole

@@ -1,0 +1,96 @@
+"""Samples with A1111 Sampler and with core KSampler (Advanced) in one process, and prints how far apart they are.
+
+Arguments: the checkpoint's path, the pack's folder. Latents are compared in float32, which no picture could carry.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+checkpoint, pack_folder = sys.argv[1:]
+sys.argv[1:] = ["--cpu"]
+import comfy.options  # noqa: E402
+
+comfy.options.enable_args_parsing()
+import comfy.sd  # noqa: E402
+import nodes  # noqa: E402
+import torch  # noqa: E402
+
+spec = importlib.util.spec_from_file_location("pack", Path(pack_folder) / "__init__.py")
+assert spec
+assert spec.loader
+pack = importlib.util.module_from_spec(spec)
+sys.modules["pack"] = pack
+spec.loader.exec_module(pack)
+
+DETERMINISTIC = ["euler", "heun", "dpm_2", "dpmpp_2m"]
+NOISY = ["euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral"]
+BROWNIAN = ["dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"]
+STEPS, DENOISE, SEED = 8, 0.6, 20261122
+
+
+@torch.inference_mode()
+def main() -> None:
+    model, clip, *_ = comfy.sd.load_checkpoint_guess_config(checkpoint, output_vae=False)
+    draw = torch.Generator().manual_seed(3)
+    latent = {"samples": torch.randn((1, 4, 8, 8), generator=draw) * 3}
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:6, 1:7] = 1
+    masked = {**latent, "noise_mask": mask}
+    encode = pack.NODE_CLASS_MAPPINGS["A1111Prompt"]().encode
+    core = nodes.CLIPTextEncode().encode
+    ours = [encode(clip, "a red heart", "positive", STEPS)[0], encode(clip, "a star", "negative", STEPS)[0]]
+    theirs = [core(clip, "a red heart")[0], core(clip, "a star")[0]]
+    sampler = pack.NODE_CLASS_MAPPINGS["A1111Sampler"]()
+
+    def a1111(name: str, scheduler: str = "karras", given=masked, **changes: object) -> torch.Tensor:
+        settings = {
+            "seed": SEED,
+            "steps": STEPS,
+            "cfg": 4.0,
+            "scheduler": scheduler,
+            "positive": ours[0],
+            "negative": ours[1],
+            "denoise": DENOISE,
+            "noise_source": "cpu",
+        }
+        return sampler.sample(model, sampler_name=name, latent_image=given, **{**settings, **changes})[0]["samples"]
+
+    def advanced(name: str, scheduler: str = "karras", given=masked) -> torch.Tensor:
+        start = STEPS - 1 - int(min(DENOISE, 0.999) * STEPS)
+        fixed = (STEPS, 4.0, name, scheduler, *theirs, given, start, 10000, "disable")
+        return nodes.KSamplerAdvanced().sample(model, "enable", SEED, *fixed)[0]["samples"]
+
+    def apart(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float((one - other).abs().max())
+
+    report: dict[str, object] = {"prompt": apart(ours[0][0][0], theirs[0][0][0])}
+    report["deterministic"] = {
+        f"{name} {scheduler}": apart(a1111(name, scheduler), advanced(name, scheduler))
+        for name in DETERMINISTIC
+        for scheduler in (("karras", "normal", "sgm_uniform", "ddim_uniform") if name == "euler" else ("karras",))
+    }
+    report["scale"] = float(a1111("euler").abs().max())
+    report["lms"] = apart(a1111("lms"), advanced("lms"))
+    report["ddim"] = apart(a1111("ddim", "ddim_uniform"), advanced("euler", "ddim_uniform"))
+    report["no mask"] = apart(a1111("dpmpp_2m", given=latent), advanced("dpmpp_2m", given=latent))
+    report["stochastic"] = {name: apart(a1111(name), advanced(name)) for name in NOISY + BROWNIAN}
+    outside = mask.expand_as(latent["samples"]) == 0
+    report["outside"] = max(
+        apart(a1111(name)[outside], latent["samples"][outside]) for name in DETERMINISTIC + NOISY + BROWNIAN
+    )
+    report["repeat"] = max(apart(a1111(name), a1111(name)) for name in NOISY + BROWNIAN)
+    same = encode(clip, "a red heart :0.75 AND a red heart :0.25", "positive", STEPS)[0]
+    report["AND of the same"] = apart(a1111("euler", positive=same), a1111("euler"))
+    other = encode(clip, "a red heart AND a blue star", "positive", STEPS)[0]
+    report["AND of another"] = apart(a1111("euler", positive=other), a1111("euler"))
+    late = encode(clip, "[a red heart:a blue star:0.9]", "positive", STEPS)[0]
+    report["edited too late"] = apart(a1111("euler", positive=late), a1111("euler"))
+    early = encode(clip, "[a red heart:a blue star:0.1]", "positive", STEPS)[0]
+    report["edited early"] = apart(a1111("euler", positive=early), a1111("euler"))
+    report["gpu noise"] = apart(a1111("dpmpp_sde", noise_source="gpu"), a1111("dpmpp_sde"))
+    print(json.dumps(report))
+
+
+main()

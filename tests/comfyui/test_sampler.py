@@ -1,0 +1,73 @@
+"""A1111 Sampler and A1111 Prompt inside a real ComfyUI, latent against latent (see inside/sampler.py)."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.comfyui.backends import REPOSITORY
+from tests.comfyui.shapes import write_small
+
+pytestmark = pytest.mark.comfyui
+
+BAR = 1e-5
+SECONDS = 500.0
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder, python = os.environ.get("COMFYUI_DIR"), os.environ.get("COMFYUI_PYTHON")
+    if not folder or not python:
+        pytest.skip("no real ComfyUI: set COMFYUI_DIR to its checkout and COMFYUI_PYTHON to a Python that runs it")
+    checkpoint = tmp_path_factory.mktemp("small") / "small.safetensors"
+    write_small(checkpoint)
+    program = Path(__file__).parent / "inside" / "sampler.py"
+    run = subprocess.run(
+        [python, program, checkpoint, REPOSITORY / "comfyui_nodes" / "a1111_inpaint"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": folder},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    print(told)
+    return told
+
+
+def test_deterministic_samplers_equal_core_s_with_a_hard_mask(report: dict[str, Any]) -> None:
+    assert report["scale"] > 1
+    for case, apart in report["deterministic"].items():
+        assert apart / report["scale"] < BAR, case
+    assert report["no mask"] / report["scale"] < BAR
+    assert report["ddim"] / report["scale"] < BAR
+
+
+def test_samplers_that_core_takes_differently_differ(report: dict[str, Any]) -> None:
+    for case, apart in (report["stochastic"] | {"lms": report["lms"]}).items():
+        assert apart / report["scale"] > BAR, case
+
+
+def test_the_latent_outside_the_mask_is_the_one_that_came_in(report: dict[str, Any]) -> None:
+    assert report["outside"] == 0
+
+
+def test_a_seed_repeats_its_picture(report: dict[str, Any]) -> None:
+    assert report["repeat"] == 0
+    assert report["gpu noise"] > 0
+
+
+def test_a_plain_prompt_reads_as_core_s(report: dict[str, Any]) -> None:
+    assert report["prompt"] == 0
+
+
+def test_and_and_editing_reach_the_sampler(report: dict[str, Any]) -> None:
+    assert report["AND of the same"] / report["scale"] < BAR
+    assert report["AND of another"] / report["scale"] > BAR
+    assert report["edited too late"] == 0, "a strength of 0.6 walks fewer calls than the turn is at"
+    assert report["edited early"] / report["scale"] > BAR

@@ -1,0 +1,246 @@
+"""What A1111 Sampler is made of, against independent restatements in plain numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+CUDA_SEED_0 = [-0.92466259, -0.42534415, -2.6438457, 0.14518388, -0.12086473, -0.57972564, -0.62285122, -0.32838709]
+"""torch.manual_seed(0); torch.randn(8, device="cuda"), as NVIDIA cards draw it."""
+
+
+def words(values):
+    return [int(value) & 0xFFFFFFFF for value in values]
+
+
+@pytest.mark.parametrize(
+    ("counter", "key", "expected"),
+    [  # the known answers that Random123 ships for philox4x32-10
+        ([0] * 4, (0, 0), [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]),
+        ([0xFFFFFFFF] * 4, (0xFFFFFFFF, 0xFFFFFFFF), [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]),
+        (
+            [0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344],
+            (0xA4093822, 0x299F31D0),
+            [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1],
+        ),
+    ],
+)
+def test_philox_gives_the_published_answers(pack, counter, key, expected):
+    assert words(pack.noise.philox(counter, key)) == expected
+
+
+def test_gpu_noise_is_what_a_cuda_card_draws(pack):
+    assert pack.noise.GpuStream(0).draw((8,)).tolist() == pytest.approx(CUDA_SEED_0, abs=1e-5)
+
+
+@pytest.mark.parametrize("source", ["cpu", "gpu"])
+def test_streams_go_on_and_each_picture_has_its_own(pack, source):
+    like = torch.zeros(2, 4, 3, 5)
+    streams = pack.noise.Streams(source, (7, 8))
+    first, second = streams.draw(like), streams.step_noise(like)(torch.tensor(2.0), torch.tensor(1.0))
+    alone = pack.noise.Streams(source, (8,))
+    assert torch.equal(alone.draw(like[:1])[0], first[1])
+    assert torch.equal(alone.draw(like[:1])[0], second[1])
+    assert not torch.equal(first, second)
+
+
+def test_cpu_noise_is_torch_s(pack):
+    drawn = torch.randn((4, 3, 5), generator=torch.Generator().manual_seed(2**64 - 1))
+    assert torch.equal(pack.noise.Streams("cpu", (2**64 - 1,)).draw(torch.zeros(1, 4, 3, 5))[0], drawn)
+
+
+@pytest.mark.parametrize("source", ["cpu", "gpu"])
+def test_brownian_noise_has_unit_variance_and_adds_up(pack, source):
+    like = torch.zeros(1, 4, 32, 32)
+    levels = [torch.tensor(value) for value in (10.0, 6.0, 2.0)]
+    with pack.noise.brownian_leaves(source):
+        noise = pack.noise.brownian_noise(like, (5,), 0.03, 14.6)
+        whole, first, second = noise(levels[0], levels[2]), noise(*levels[:2]), noise(*levels[1:])
+    assert float(whole.std()) == pytest.approx(1, abs=0.05)
+    summed = (first * math.sqrt(4) + second * math.sqrt(4)) / math.sqrt(8)
+    assert torch.allclose(whole, summed, atol=1e-4)
+
+
+def test_brownian_leaves_are_drawn_from_the_source_and_put_back(pack):
+    from torchsde._brownian import brownian_interval
+
+    before = brownian_interval._randn
+    with pack.noise.brownian_leaves("gpu"):
+        drawn = brownian_interval._randn((3,), torch.float32, torch.device("cpu"), 9)
+    assert torch.equal(drawn, pack.noise.GpuStream(9).draw((3,)))
+    assert brownian_interval._randn is before
+
+
+@pytest.mark.parametrize(
+    ("steps", "denoise", "walked"),
+    [(25, 0.2, 6), (25, 0.3, 8), (25, 0.4, 11), (25, 0.5, 13), (25, 0.7, 18), (25, 0.75, 19), (25, 1, 25), (25, 0, 1)],
+)
+def test_a_strength_walks_a1111_s_number_of_steps(pack, steps, denoise, walked):
+    assert steps - pack.noise_levels.first_step(steps, denoise) == walked
+
+
+BOUNDS = (0.0292, 14.6146)
+
+
+def linear(_, steps):
+    return torch.cat([torch.linspace(10, 1, steps), torch.zeros(1)])
+
+
+@pytest.mark.parametrize("sampler", ["dpm_2", "dpm_2_ancestral", "dpmpp_3m_sde"])
+def test_the_last_level_before_zero_is_left_out_for_three_samplers(pack, sampler):
+    walked, whole = pack.noise_levels.walked_levels(linear, BOUNDS, sampler, "karras", 9, 1.0, "sd15")
+    assert whole.tolist() == pytest.approx([10, 9, 8, 7, 6, 5, 4, 3, 2, 0])
+    assert torch.equal(walked, whole)
+
+
+def test_the_walked_levels_are_the_end_of_the_whole_schedule(pack):
+    walked, whole = pack.noise_levels.walked_levels(linear, BOUNDS, "euler", "karras", 10, 0.5, "sd15")
+    assert torch.equal(walked, whole[4:])
+    assert len(walked) == 7
+
+
+def test_kl_optimal_follows_its_formula_and_ends_above_zero(pack):
+    levels = pack.noise_levels.noise_levels(linear, BOUNDS, "kl_optimal", 5, "sd15").numpy()
+    low, high = np.arctan(BOUNDS)
+    assert levels == pytest.approx([np.tan(low * i / 5 + high * (5 - i) / 5) for i in range(6)], rel=1e-5)
+
+
+def test_beta_spreads_quantiles_over_the_levels(pack):
+    levels = pack.noise_levels.noise_levels(linear, BOUNDS, "beta", 9, "sd15").double().numpy()
+    low, high = BOUNDS
+    x = (levels[:-1] - low) / (high - low)
+    grid = (np.arange(2_000_000) + 0.5) / 2_000_000
+    density = grid**-0.4 * (1 - grid) ** -0.4
+    share = np.interp(x, grid, np.cumsum(density) / density.sum())
+    assert share == pytest.approx(1 - np.linspace(0, 1, 9), abs=1e-3)
+    assert levels[4] == pytest.approx((low + high) / 2, rel=1e-3)
+    assert levels[-1] == 0
+
+
+@pytest.mark.parametrize("steps", [5, 11, 25])
+def test_align_your_steps_interpolates_the_published_levels_in_their_logarithm(pack, steps):
+    levels = pack.noise_levels.noise_levels(linear, BOUNDS, "align_your_steps", steps, "sdxl").numpy()
+    published = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029]
+    expected = np.exp(np.interp(np.linspace(0, 10, steps), np.arange(11), np.log(published)))
+    assert levels == pytest.approx([*expected, 0], rel=1e-5)
+
+
+class ToySession:
+    """Conditioning number n estimates n + 1 everywhere."""
+
+    def __init__(self):
+        self.latent = torch.full((1, 4, 2, 2), 100.0)
+        self.asked = []
+
+    def predict(self, x, sigma, which):
+        self.asked.append(tuple(which))
+        return [torch.full_like(x, number + 1.0) for number in which]
+
+    def guided(self, x, sigma, negative, positive, scale):
+        without, wanted = self.predict(x, sigma, [negative, positive])
+        return without + (wanted - without) * scale
+
+
+def entry(pack, part, weight, *calls):
+    turn = pack.prompt.Turn(part, weight, {1: calls, 2: tuple((2 * a, 2 * b) for a, b in calls)})
+    return [torch.zeros(1, 77, 8), {"a1111_turn": turn}]
+
+
+@pytest.fixture
+def guide(pack):
+    def make(positive, scale=7.0, mask=None, order=1):
+        known = []
+        parts = pack.guidance.parts_of(positive, known)
+        negative = pack.guidance.parts_of([[torch.zeros(1, 77, 8), {}]], known)
+        return pack.guidance.Guide(parts, negative, scale, mask, order)
+
+    return make
+
+
+def call(guide, session):
+    return guide(session, torch.zeros(1, 4, 2, 2), torch.tensor([1.0]))
+
+
+def test_and_adds_the_weighted_ways_from_the_negative_prompt(pack, guide):
+    clean = call(guide([entry(pack, 0, 0.5, (0, 9)), entry(pack, 1, -2.0, (0, 9))], scale=4.0), ToySession())
+    assert float(clean[0, 0, 0, 0]) == pytest.approx(3 + 4 * 0.5 * (1 - 3) + 4 * -2.0 * (2 - 3))
+
+
+def test_a_lone_weight_scales_guidance(pack, guide):
+    clean = call(guide([entry(pack, 0, 0.5, (0, 9))], scale=4.0), ToySession())
+    assert float(clean[0, 0, 0, 0]) == pytest.approx(2 + 4 * 0.5 * (1 - 2))
+
+
+@pytest.mark.parametrize(("order", "seen"), [(1, [0, 0, 1, 1, 0]), (2, [0, 0, 0, 1, 1])])
+def test_turns_are_counted_in_calls_and_start_again_with_the_first(pack, guide, order, seen):
+    session = ToySession()
+    made = guide([entry(pack, 0, 1.0, (0, 1)), entry(pack, 0, 1.0, (2, 3))], order=order)
+    for _ in range(5):
+        call(made, session)
+    chosen = [positive for _, positive in session.asked]
+    if order == 2:
+        assert chosen[:3] == [0, 0, 0]
+        assert chosen[4] == 1
+    else:
+        assert chosen == seen
+
+
+def test_the_blend_comes_after_guidance(pack, guide):
+    mask = torch.tensor([[1.0, 0.0], [0.25, 0.0]]).reshape(1, 1, 2, 2)
+    clean = call(guide([entry(pack, 0, 1.0, (0, 9))], scale=1.0, mask=mask), ToySession())
+    assert clean[0, 0].tolist() == [[1.0, 100.0], [0.25 * 1 + 0.75 * 100, 100.0]]
+
+
+def test_entries_of_other_nodes_stay_together(pack):
+    known = []
+    (part,) = pack.guidance.parts_of([[torch.zeros(1, 77, 8), {}], [torch.ones(1, 77, 8), {}]], known)
+    assert (len(known), len(known[0]), part.turns) == (1, 2, ((0, None),))
+
+
+def test_lms_integrates_slopes_to_the_very_end(pack):
+    sigmas = torch.tensor([4.0, 2.5, 1.5, 0.7, 0.0])
+    answer = pack.solvers.lms(lambda x, s: x - s * s**2, torch.zeros(1), sigmas, lambda step: None, None)
+    nodes = sigmas.double().numpy()
+    x = 0.0
+    for step in range(4):  # dx/ds = s²; the multistep rule integrates a polynomial through the last slopes
+        known = nodes[max(0, step - 3) : step + 1]
+        polynomial = np.polynomial.Polynomial.fit(known, known**2, len(known) - 1).integ()
+        x += polynomial(nodes[step + 1]) - polynomial(nodes[step])
+    assert float(answer) == pytest.approx(x, rel=1e-5)
+
+
+def test_an_inpainting_model_sees_grey_under_the_rounded_mask_and_every_eighth_pixel_of_it(node):
+    image = torch.rand((1, 16, 24, 3), generator=torch.Generator().manual_seed(1))
+    mask = torch.linspace(0, 1, 24).expand(1, 16, 24)
+
+    class Vae:
+        def encode(self, pixels):
+            self.seen = pixels
+            return torch.ones(1, 4, 2, 3)
+
+    vae = Vae()
+    states = torch.zeros(1, 77, 8)
+    positive, negative = node("A1111InpaintConditioning").attach(
+        [[states, {"kept": 1}], [states, {}]], [[states, {}]], vae, image, mask
+    )
+    hidden = mask[0, 0] > 0.5
+    assert torch.equal(vae.seen[:, :, ~hidden], image[:, :, ~hidden])
+    assert torch.all(vae.seen[:, :, hidden] == 0.5)
+    assert positive[0][1]["concat_mask"].tolist() == [[[[0, 0, 1], [0, 0, 1]]]]
+    assert positive[0][1]["kept"] == 1
+    assert len(positive) == 2
+    assert negative[0][1]["concat_latent_image"].shape == (1, 4, 2, 3)
+
+
+def test_feather_outside_shows_all_of_the_mask_and_fades_beyond_it(node):
+    image, mask = torch.zeros(1, 64, 64, 3), torch.zeros(1, 64, 64)
+    mask[:, 20:44, 20:44] = 1
+    _, _, inside, blurred = node("A1111InpaintMasks").prepare(image, mask, 4, 0, "inside")
+    _, _, outside, _ = node("A1111InpaintMasks").prepare(image, mask, 4, 0, "outside")
+    levels = (blurred * 255).round().numpy()
+    assert np.allclose(outside.numpy(), np.clip(2 * levels, 0, 255) / 255)
+    assert float(inside[mask == 0].max()) == 0
+    assert float(outside[:, 30, 30]) == 1
+    assert float(outside[:, 30, 16]) > 0
+    assert float(outside[:, 30, 5]) == 0

@@ -13,21 +13,24 @@ from pathlib import Path
 
 from aiohttp import web
 
+from orchestrator.agents import Agents
 from orchestrator.api.admission import Admission
-from orchestrator.api.keys import ADMISSION, BOARD, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
+from orchestrator.api.idempotency import RequestKeys
+from orchestrator.api.keys import ADMISSION, ENGINE, OUTPUT_FORMAT, POOL, RECEPTION, REQUEST_KEYS, SIGNER, STORE, WAIT
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.known import known_catalog
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.process import BackendProcess
+from orchestrator.images.inputs import InputFiles
 from orchestrator.images.links import LinkSigner, secret_file
 from orchestrator.images.source import PictureSource
 from orchestrator.images.store import ImageStore
 from orchestrator.images.threads import PictureThreads
-from orchestrator.jobs.board import Board
+from orchestrator.jobs.sqlite import Dials, SqliteEngine
 from orchestrator.models.shelf import Shelf
-from orchestrator.pipeline import Pipeline
+from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.settings import Settings
 from orchestrator.widgets import library
 from orchestrator.widgets.widget import Widget
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 
 _EMBEDDED_START = 180.0
 """Seconds; the first start writes the demo model's files."""
+_ADOPTION = 60.0
+"""Seconds after a start in which a job that was at a backend is left to that backend, should it come back."""
 
 
 def load_widgets(settings: Settings) -> Mapping[str, Widget]:
@@ -69,24 +74,36 @@ async def _join(
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
+    inputs = InputFiles(settings.data / "inputs")
+    engine = await open_part(_engine(settings))
+    await inputs.drop_all_but(await engine.unfinished())
+    await engine.adopt(_ADOPTION)
     backends = await _backends(settings, resources)
-    pool = await open_part(Pool(backends, waiting_limit=settings.queue_limit))
-    signer = LinkSigner(secret_file(settings.data / "link.key"), settings.public_url)
-    board = Board()
-    app[BOARD], app[POOL], app[STORE], app[SIGNER] = board, pool, store, signer
-    app[ADMISSION] = Admission(settings.queue_limit + len(backends), pool.queue_full)
-    app[OUTPUT_FORMAT] = settings.output_format
-    app[PIPELINE] = Pipeline(
+    pool = await open_part(Pool(backends))
+    await open_part(Agents(pool, engine.source, Work(inputs, threads, store)))
+    secret = secret_file(settings.data / "link.key")
+    app[ENGINE], app[POOL], app[STORE] = engine, pool, store
+    app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
+    app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
+    app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
+    app[RECEPTION] = Reception(
         widgets=widgets,
         pictures=pictures,
         threads=threads,
         shelf=Shelf(settings.data / "models"),
         pool=pool,
         store=store,
-        signer=signer,
-        board=board,
-        deadline_seconds=settings.deadline_seconds,
+        inputs=inputs,
+        engine=engine,
+        limits=Limits(run=settings.deadline_seconds, wait=settings.queue_seconds),
     )
+
+
+def _engine(settings: Settings) -> SqliteEngine:
+    dials = Dials(
+        waiting_limit=settings.queue_limit, kept=settings.link_hours * 3600, affinity=settings.affinity_seconds
+    )
+    return SqliteEngine(settings.data / "jobs.sqlite", dials)
 
 
 def _picture_source(settings: Settings, threads: PictureThreads) -> PictureSource:

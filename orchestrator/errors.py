@@ -8,7 +8,10 @@ OrchestratorError
 │   ├── InvalidParameters     one or more parameters, each named
 │   ├── ImageNotFound
 │   ├── LinkExpired
-│   └── JobNotFound
+│   ├── JobNotFound
+│   ├── JobEnded              too late to cancel it
+│   ├── JobCancelled
+│   └── KeyReused             an Idempotency-Key that came with another request before
 ├── ModelError                the caller or the operator
 │   ├── ModelNotFound
 │   └── ModelMismatch         a LoRA that does not fit the checkpoint, a family that the widget cannot run
@@ -20,7 +23,8 @@ OrchestratorError
 │   ├── ExecutionFailed       a node raised: node title, class and text
 │   ├── JobInterrupted        somebody interrupted the run at the backend
 │   ├── BackendLost
-│   └── BackendTimeout
+│   ├── BackendTimeout
+│   └── JobUnfinished         the job goes on, its caller has waited long enough
 ├── StorageError              the operator
 │   └── StorageFull
 └── SettingsError             the operator: the service does not start
@@ -88,6 +92,18 @@ class JobNotFound(RequestError):
     """There is no such job, or it ended too long ago."""
 
 
+class JobEnded(RequestError):
+    """The job had ended before it could be cancelled."""
+
+
+class JobCancelled(RequestError):
+    """The job was cancelled."""
+
+
+class KeyReused(RequestError):
+    """This Idempotency-Key came with another request before."""
+
+
 class ModelError(OrchestratorError):
     """The model cannot be used."""
 
@@ -150,6 +166,14 @@ class BackendTimeout(BackendError):
     retryable = True
 
 
+class JobUnfinished(BackendError):
+    """The job takes longer than a request may wait; it goes on and can be asked for."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__()
+
+
 class StorageError(OrchestratorError):
     """The image store failed."""
 
@@ -162,3 +186,12 @@ class StorageFull(StorageError):
 
 class SettingsError(OrchestratorError):
     """The settings cannot be used."""
+
+
+def from_code(code: str, detail: str) -> OrchestratorError:
+    """The error of that code, as it was before it was written down; of an unknown code, an OrchestratorError."""
+    kinds: list[type[OrchestratorError]] = [OrchestratorError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    plain = (kind for kind in kinds if kind.__init__ is OrchestratorError.__init__)
+    return next((error for error in (kind(detail) for kind in plain) if error.code == code), OrchestratorError(detail))

@@ -1,32 +1,43 @@
-"""The story of one request, from a widget's raw values to the link of its image; every detail is one call below.
+"""The story of one request, from a widget's raw values to its image; every detail is one call below.
 
-Joins jobs, widgets, models, images and backends, which do not know one another. Knows nothing of HTTP.
+Two halves, with the kept job between them, so that either may end and begin again without the other: `Reception` takes
+a request in and waits for its end, `Work` does what a lease is for. Joins jobs, widgets, models, images and backends,
+which do not know one another. Knows nothing of HTTP.
 """
 
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
-from orchestrator.comfy.pool import Lease, Pool
+from orchestrator.comfy.graph import Graph
+from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
-from orchestrator.errors import NoBackend, OrchestratorError, UnknownWidget
+from orchestrator.errors import (
+    BackendLost,
+    JobCancelled,
+    JobNotFound,
+    JobUnfinished,
+    KeyReused,
+    OrchestratorError,
+    UnknownWidget,
+    from_code,
+)
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
-from orchestrator.images.links import LinkSigner
+from orchestrator.images.inputs import InputFiles
 from orchestrator.images.mask import require_latent_mask
 from orchestrator.images.source import Picture, PictureSource
-from orchestrator.images.store import ImageStore
+from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
-from orchestrator.jobs.board import Board
-from orchestrator.jobs.job import Failed, Job, Running, Succeeded
+from orchestrator.jobs.engine import JobEngine, Lease
+from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, Running, Succeeded, Timings
 from orchestrator.models.shelf import Shelf
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
-from orchestrator.widgets.values import Values
+from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
 
 log = logging.getLogger(__name__)
@@ -39,35 +50,40 @@ class WidgetRequest:
     widget: str
     raw: Mapping[str, object]
     output_format: OutputFormat
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a caller gets: the image's link, and what the headers tell."""
-
     job_id: str
-    url: str
-    seed: int | None
-    ignored: Sequence[str]
-    timings: Sequence[tuple[str, float]]
+    """A fresh UUID; or one that follows from the caller's idempotency key, with the request's `fingerprint`."""
+    fingerprint: str = ""
+    priority: int = 1
 
 
 class _Stopwatch:
     """How long each stage took, in seconds, in order."""
 
-    def __init__(self) -> None:
-        self.laps: list[tuple[str, float]] = []
+    def __init__(self, *laps: tuple[str, float]) -> None:
+        self._laps = list(laps)
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps.append((stage, now - self._last))
+        self._laps.append((stage, now - self._last))
         self._last = now
+
+    @property
+    def laps(self) -> Timings:
+        return tuple(self._laps)
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """Everything that a request passes through, joined once by `app`."""
+class Limits:
+    """Seconds: how long a job may run at a backend, and how long it may wait for one."""
+
+    run: float
+    wait: float
+
+
+@dataclass(frozen=True)
+class Reception:
+    """The way in, and the wait: everything that a request passes through before its job is kept."""
 
     widgets: Mapping[str, Widget]
     pictures: PictureSource
@@ -75,39 +91,107 @@ class Pipeline:
     shelf: Shelf
     pool: Pool
     store: ImageStore
-    signer: LinkSigner
-    board: Board
-    deadline_seconds: float
+    inputs: InputFiles
+    engine: JobEngine
+    limits: Limits
 
-    async def run(self, request: WidgetRequest) -> Answer:
-        """One request to its link. Raises an OrchestratorError that says who can mend it; nothing is left behind."""
+    async def submit(self, request: WidgetRequest) -> str:
+        """One request to a job that is kept; its id. From here on it ends in one true state, whatever dies.
+
+        Raises an OrchestratorError that says who can mend it; nothing is left behind.
+        """
+        if request.fingerprint and await self._is_known(request):
+            return request.job_id
         watch = _Stopwatch()
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
         values = checked.values
         self.store.ensure_room()
-        if not self.pool.ready:
-            raise NoBackend("No backend is connected")
-        self.pool.ensure_room()
+        self.pool.require_ready()
+        self.engine.ensure_room()
         watch.lap("check")
         pictures = await self._read_pictures(widget, values)
         watch.lap("pictures")
         models = await self._find_models(widget, values)
         watch.lap("models")
-        uploads = {name: Upload(picture.name, picture.png) for name, picture in pictures.items()}
-        compiled = compile_graph(widget, values, models, {name: upload.reference for name, upload in uploads.items()})
+        references = {name: _upload(picture).reference for name, picture in pictures.items()}
+        compiled = compile_graph(widget, values, models, references)
+        self.pool.require(compiled.graph.classes)
         watch.lap("compile")
-        with self._job(widget, values, watch) as job:
-            async with self._lease(compiled) as lease:
-                watch.lap("queue")
-                rendered = await self._render(job, lease.backend, compiled, tuple(uploads.values()))
-            watch.lap("run")
-            image = await self.threads.run(to_output, rendered, request.output_format)
-            stored = await self.store.put(image, CONTENT_TYPES[request.output_format])
-            url = self.signer.url(stored.key, stored.expires_at)
-            watch.lap("store")
-            self.board.move(job.id, Succeeded(url, stored.expires_at))
-        return Answer(job.id, url, values.seed, checked.ignored, tuple(watch.laps))
+        await self.inputs.keep(request.job_id, {picture.name: picture.png for picture in pictures.values()})
+        watch.lap("keep")
+        spec = self._spec(request, checked, compiled, tuple(picture.name for picture in pictures.values()), watch.laps)
+        await self._keep(spec)
+        return spec.id
+
+    async def ended(self, job_id: str, seconds: float) -> Job:
+        """The job that succeeded, as soon as it has. Raises the error that it ended with, JobUnfinished when it goes on
+        after so many seconds, JobCancelled or JobNotFound."""
+        try:
+            async with asyncio.timeout(seconds), aclosing(self.engine.events(job_id)) as events:
+                async for event in events:
+                    if isinstance(event.happening, Ended):
+                        break
+        except TimeoutError as error:
+            raise JobUnfinished(job_id) from error
+        job = await self.job(job_id)
+        match job.state:
+            case Failed(code, detail):
+                raise from_code(code, detail)
+            case Cancelled():
+                raise JobCancelled
+        return job
+
+    async def job(self, job_id: str) -> Job:
+        """The job as it stands. Raises JobNotFound."""
+        job = await self.engine.get(job_id)
+        if job is None:
+            raise JobNotFound
+        return job
+
+    async def _is_known(self, request: WidgetRequest) -> bool:
+        """True when this very request came before. Raises KeyReused when another came with its key."""
+        job = await self.engine.get(request.job_id)
+        if job is not None and job.spec.fingerprint != request.fingerprint:
+            raise KeyReused
+        return job is not None
+
+    def _spec(
+        self, request: WidgetRequest, checked: Checked, compiled: CompiledGraph, inputs: Sequence[str], timings: Timings
+    ) -> JobSpec:
+        return JobSpec(
+            id=request.job_id,
+            widget=request.widget,
+            seed=checked.values.seed,
+            graph=compiled.graph.to_api(),
+            output_node=compiled.output_node,
+            output_format=request.output_format,
+            model=compiled.checkpoint,
+            classes=compiled.graph.classes,
+            created=time.time(),
+            deadline=self.limits.run,
+            patience=self.limits.wait,
+            image=new_name(),
+            inputs=tuple(inputs),
+            ignored=checked.ignored,
+            priority=request.priority,
+            fingerprint=request.fingerprint,
+            timings=timings,
+        )
+
+    async def _keep(self, spec: JobSpec) -> None:
+        """Hands the job to the engine. The same request in the same moment is one job, whoever comes first."""
+        try:
+            accepted = await self.engine.submit(spec)
+        except OrchestratorError:
+            await self.inputs.drop(spec.id)
+            raise
+        if not accepted:
+            job = await self.job(spec.id)
+            if job.spec.fingerprint != spec.fingerprint:
+                raise KeyReused
+            if job.has_ended:
+                await self.inputs.drop(spec.id)
 
     def widget(self, name: str) -> Widget:
         """The widget of that name. Raises UnknownWidget."""
@@ -141,38 +225,94 @@ class Pipeline:
             loras.append(ChosenLora(lora.file, tag.text_encoder, tag.unet))
         return ChosenModels(checkpoint.file, checkpoint.family, tuple(loras))
 
-    def _lease(self, compiled: CompiledGraph) -> AbstractAsyncContextManager[Lease]:
-        return self.pool.lease(compiled.graph.classes, compiled.checkpoint, deadline=self.deadline_seconds)
 
-    @contextmanager
-    def _job(self, widget: Widget, values: Values, watch: _Stopwatch) -> Iterator[Job]:
-        """A job on the board; however it ends, the board says how, and the log how long it took."""
-        job = Job(str(uuid.uuid4()), widget.name, values.seed)
-        self.board.open(job)
+@dataclass(frozen=True)
+class Work:
+    """The other half: a leased job, from its pictures to its kept image, and what becomes of it if that fails."""
+
+    inputs: InputFiles
+    threads: PictureThreads
+    store: ImageStore
+
+    async def do(self, lease: Lease, backend: BackendClient) -> None:
+        """Runs the job and hands it back, ended or to be run again. When this is cancelled the job is not handed back:
+        it stays leased, and at the backend, for the next life of the service."""
+        spec = lease.spec
+        watch = _Stopwatch(("queue", lease.waited))
         try:
-            yield job
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
+            watch.lap("store")
+            over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
+        except _Stopped:
+            over = await lease.stopped(watch.laps)
+        except BackendLost as error:
+            log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
+            await lease.retry(Failed(error.code, error.detail))
+            return
         except OrchestratorError as error:
-            self.board.move(job.id, Failed(error.code, error.detail))
-            raise
+            log.warning("job %s failed: %s", spec.id, error.detail)
+            over = await lease.failed(Failed(error.code, error.detail), watch.laps)
+        except Exception:  # the edge of a job: whatever is left is our own fault, and the job must end all the same
+            log.exception("job %s failed", spec.id)
+            end = Failed("internal_error", "The service failed; its log says why.")
+            over = await lease.failed(end, watch.laps)
+        if over:
+            await self.inputs.drop(spec.id)
+            stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)
+            log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
+
+    async def _stored_before(self, lease: Lease) -> StoredImage | None:
+        """The image, if an earlier life got as far as keeping it and no further."""
+        return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
+
+    async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
+        spec = lease.spec
+        rendered = await self._until_cancelled(lease, backend)
+        watch.lap("run")
+        image = await self.threads.run(to_output, rendered, spec.output_format)
+        return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)
+
+    async def _until_cancelled(self, lease: Lease, backend: BackendClient) -> bytes:
+        """The image's PNG, as the backend made it. Raises _Stopped when the job was to be cancelled, and is."""
+        running = asyncio.create_task(self._render(lease, backend))
+        cancelled = asyncio.create_task(lease.cancelled.wait())
+        try:
+            await asyncio.wait({running, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            if lease.lost:
+                backend.leave(lease.spec.id)
+            raise _Stopped
         finally:
-            self.board.close(job.id, tuple(watch.laps))
-            stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in watch.laps)
-            log.info("job %s of %s ended: %s", job.id, widget.name, stages)
+            for task in (running, cancelled):
+                task.cancel()
+            await asyncio.wait({running, cancelled})
 
-    async def _render(
-        self, job: Job, backend: BackendClient, compiled: CompiledGraph, uploads: Sequence[Upload]
-    ) -> bytes:
-        """The image's PNG, as the backend made it."""
+    async def _render(self, lease: Lease, backend: BackendClient) -> bytes:
+        spec = lease.spec
 
-        def show(progress: Progress) -> None:
-            self.board.move(job.id, Running(backend.name, progress.node_title, progress.step, progress.steps))
+        async def show(now: Progress) -> None:
+            title, done, total = now.node_title, now.nodes_done, now.nodes_total
+            await lease.progress(Running(backend.name, title, now.step, now.steps, done, total))
 
-        self.board.move(job.id, Running(backend.name))
+        uploads = () if lease.resumed else await self._uploads(spec)
         return await backend.run(
-            compiled.graph,
-            job.id,
-            compiled.output_node,
-            deadline=self.deadline_seconds,
+            Graph.from_api(spec.graph),
+            spec.id,
+            spec.output_node,
+            deadline=spec.deadline,
             on_progress=show,
             uploads=uploads,
+            resume=lease.resumed,
         )
+
+    async def _uploads(self, spec: JobSpec) -> Sequence[Upload]:
+        return [Upload(name, await self.inputs.read(spec.id, name)) for name in spec.inputs]
+
+
+class _Stopped(Exception):
+    """The job was to be cancelled, or is another's by now."""
+
+
+def _upload(picture: Picture) -> Upload:
+    return Upload(picture.name, picture.png)

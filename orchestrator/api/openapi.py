@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from orchestrator.api.keys import PIPELINE
+from orchestrator.api.keys import RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
 
@@ -141,4 +141,4 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
 
 async def get_openapi(request: web.Request) -> web.Response:
     """GET /openapi.json"""
-    return web.json_response(describe(request.app[PIPELINE].widgets))
+    return web.json_response(describe(request.app[RECEPTION].widgets))

@@ -228,9 +228,12 @@ async def test_a_full_store_refuses_before_the_run(fake: FakeComfyUI, start: Ser
 async def test_too_many_waiting_jobs_are_a_429_with_retry_after(start: Service) -> None:
     async with FakeComfyUI(run_seconds=1.0) as slow:
         client = await ready(await start(slow.url, queue_limit=1))
-        jobs = [asyncio.create_task(client.post("/widgets/inpaint", json=values())) for _ in range(4)]
+        jobs = [asyncio.create_task(client.post("/widgets/inpaint", json=values())) for _ in range(6)]
         answers = await asyncio.gather(*jobs)
-        assert sorted(answer.status for answer in answers) == [200, 200, 429, 429]
+        # One runs, one waits at the backend, one in the queue, depending on who comes when.
+        statuses = sorted(answer.status for answer in answers)
+        assert statuses[:2] == [200, 200]
+        assert statuses[3:] == [429, 429, 429]
         refused = next(answer for answer in answers if answer.status == 429)
         assert int(refused.headers["Retry-After"]) >= 1
         assert (await refused.json())["retryable"] is True

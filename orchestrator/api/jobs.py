@@ -80,6 +80,7 @@ def described(request: web.Request, job: Job) -> dict[str, object]:
         "state": job.state.kind,
         "seed": job.spec.seed,
         "created": job.spec.created,
+        "ended": job.ended,
         "attempt": job.attempt,
         "timings": {stage: round(seconds, 4) for stage, seconds in job.timings},
         "links": {"self": url, "events": f"{url}/events", "prompt": f"{url}/prompt"},

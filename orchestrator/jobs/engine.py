@@ -59,7 +59,7 @@ class JobEngine(Protocol):
         """What happened since the event number `after`, and what happens from now; ends with the terminal state.
 
         The events of a job that ended long ago, and those from before a restart, shrink to the state as it is. Nothing
-        comes for an unknown job.
+        comes for an unknown job, nor to those who have heard the end.
         """
 
     async def stats(self) -> Stats:

@@ -118,6 +118,8 @@ class Job:
     """Which run this is; a job whose backend was lost runs again."""
     timings: Timings = ()
     """Of all stages that are over."""
+    ended: float | None = None
+    """Seconds since the epoch."""
 
     @property
     def id(self) -> str:

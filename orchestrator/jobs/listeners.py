@@ -19,6 +19,11 @@ class _Story:
     waiting: set["asyncio.Future[None]"] = field(default_factory=set)
 
 
+def number_at(created: float, now: float) -> int:
+    """The smallest number of an event of that moment."""
+    return int(1000 * (now - created))
+
+
 class Listeners:
     """The newest events of every job that something was told of. `clock` gives seconds since the epoch.
 
@@ -50,7 +55,7 @@ class Listeners:
         """What the next event is numbered."""
         story = self._unfinished.get(job_id) or self._ended.get(job_id)
         last = story.events[-1].number if story and story.events else 0
-        return max(last + 1, int(1000 * (self._clock() - created)))
+        return max(last + 1, number_at(created, self._clock()))
 
     def since(self, job_id: str, number: int) -> list[Event]:
         """The events after that number, as far as they are remembered."""

@@ -144,6 +144,7 @@ class EngineConformance:
             assert numbers == sorted(set(numbers))
             missed = await story(opened.engine, job.id, after=numbers[-3])
             assert missed == events[-2:]
+            assert await story(opened.engine, job.id, after=numbers[-1]) == []
 
     async def test_a_listener_that_comes_after_a_restart_is_told_the_end(self, tmp_path: Path) -> None:
         job = spec()
@@ -153,6 +154,7 @@ class EngineConformance:
             last = (await story(opened.engine, job.id))[-1]
         async with self.open(tmp_path) as opened:
             assert [event.happening for event in await story(opened.engine, job.id)] == [last.happening]
+            assert await story(opened.engine, job.id, after=last.number) == []
 
     async def test_an_end_is_final(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:

@@ -4,64 +4,18 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from PIL import Image
 
-from orchestrator.app import create_app
-from orchestrator.settings import Settings
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.faults import Faults
-from tests.integration.models import SD15, SD15_LORA, SDXL_LORA, UNET, write_header
-from tests.integration.pictures import box_mask, plain, png, text, values
-
-Service = Callable[..., Awaitable[TestClient[web.Request, web.Application]]]
-
-
-@pytest.fixture
-async def fake() -> AsyncIterator[FakeComfyUI]:
-    async with FakeComfyUI(result_png=png(plain())) as backend:
-        yield backend
-
-
-@pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Service]:
-    """Starts a service with some models in front of a backend; `settings` override."""
-    models = tmp_path / "models"
-    write_header(models / "checkpoints" / "demo.safetensors", SD15)
-    write_header(
-        models / "checkpoints" / "inpainting.safetensors", SD15 | {UNET + "input_blocks.0.0.weight": [320, 9, 3, 3]}
-    )
-    write_header(models / "checkpoints" / "lora.safetensors", SD15_LORA)
-    (models / "checkpoints" / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
-    write_header(models / "loras" / "fits.safetensors", SD15_LORA)
-    write_header(models / "loras" / "xl.safetensors", SDXL_LORA)
-    clients: list[TestClient[web.Request, web.Application]] = []
-
-    async def serve(backend_url: str, **settings: Any) -> TestClient[web.Request, web.Application]:
-        given = {"data": tmp_path, "public_url": "http://links.example", "disk_floor_gb": 0}
-        given |= {"backends": [{"url": backend_url, "name": "fake"}]}
-        client = TestClient(TestServer(create_app(Settings.model_validate(given | settings))))
-        await client.start_server()
-        clients.append(client)
-        return client
-
-    yield serve
-    for client in clients:
-        await client.close()
-
-
-async def ready(client: TestClient[web.Request, web.Application]) -> TestClient[web.Request, web.Application]:
-    async with asyncio.timeout(10):
-        while (await client.get("/readyz")).status != 200:
-            await asyncio.sleep(0.01)
-    return client
+from tests.integration.pictures import box_mask, plain, text, values
+from tests.integration.services import Service, ready
 
 
 async def problem(client: TestClient[web.Request, web.Application], status: int, **more: object) -> dict[str, Any]:

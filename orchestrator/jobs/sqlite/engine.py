@@ -25,7 +25,7 @@ from orchestrator.jobs.job import (
     spec_from_json,
     timings_from_json,
 )
-from orchestrator.jobs.listeners import Listeners
+from orchestrator.jobs.listeners import Listeners, number_at
 from orchestrator.jobs.sqlite import records
 from orchestrator.jobs.sqlite.database import Database
 from orchestrator.jobs.sqlite.source import Desk, Dials, SqliteSource
@@ -123,6 +123,8 @@ class SqliteEngine:
         created, number = job.spec.created, after
         last: Happening | None = None
         told = self._listeners.since(job_id, number)
+        if not told and job.ended is not None and 0 < after >= number_at(created, job.ended):
+            return  # the end was heard, perhaps before a restart
         while True:
             if not told and job.state != last:
                 told = [Event(max(number + 1, self._listeners.number(job_id, created)), job.state)]
@@ -154,7 +156,7 @@ class SqliteEngine:
     def _job(self, found: records.Found) -> Job:
         spec, row = spec_from_json(found.spec), found.row
         timings = spec.timings + (timings_from_json(row["timings"]) if row["timings"] else ())
-        return Job(spec, self._state(spec, found), row["losses"] + 1, timings)
+        return Job(spec, self._state(spec, found), row["losses"] + 1, timings, row["ended"])
 
     def _state(self, spec: JobSpec, found: records.Found) -> State:
         if found.row["end"]:

@@ -23,6 +23,7 @@ from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.known import known_catalog
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.process import BackendProcess
+from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.images.inputs import InputFiles
 from orchestrator.images.links import LinkSigner, secret_file
 from orchestrator.images.source import PictureSource
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 _EMBEDDED_START = 180.0
 """Seconds; the first start writes the demo model's files."""
+_SWEEP = 60.0
 _ADOPTION = 60.0
 """Seconds after a start in which a job that was at a backend is left to that backend, should it come back."""
 
@@ -76,8 +78,8 @@ async def _join(
     store = await open_part(_image_store(settings))
     inputs = InputFiles(settings.data / "inputs")
     engine = await open_part(_engine(settings))
-    await inputs.drop_all_but(await engine.unfinished())
     await engine.adopt(_ADOPTION)
+    await open_part(_sweeping(inputs, engine))
     backends = await _backends(settings, resources)
     pool = await open_part(Pool(backends))
     await open_part(Agents(pool, engine.source, Work(inputs, threads, store)))
@@ -97,6 +99,22 @@ async def _join(
         engine=engine,
         limits=Limits(run=settings.deadline_seconds, wait=settings.queue_seconds),
     )
+
+
+@asynccontextmanager
+async def _sweeping(inputs: InputFiles, engine: SqliteEngine) -> AsyncIterator[None]:
+    """Deletes, now and then, the pictures of jobs that ended where nobody could."""
+
+    async def sweep() -> None:
+        await inputs.sweep(engine.unfinished)
+        await asyncio.sleep(_SWEEP)
+
+    task = asyncio.create_task(keep_running("Sweeper of inputs", sweep, Backoff()), name="input sweeper")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 def _engine(settings: Settings) -> SqliteEngine:

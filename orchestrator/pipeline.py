@@ -33,7 +33,7 @@ from orchestrator.images.mask import require_latent_mask
 from orchestrator.images.source import Picture, PictureSource
 from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
-from orchestrator.jobs.engine import JobEngine, Lease
+from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
 from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, Running, Succeeded, Timings
 from orchestrator.models.shelf import Shelf
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
@@ -41,6 +41,9 @@ from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
 
 log = logging.getLogger(__name__)
+
+_FIRST_RETRY = 0.5
+"""Seconds before a lost job runs again; four times as long before the next."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,15 @@ class Reception:
             raise JobNotFound
         return job
 
+    async def cancel(self, job_id: str) -> Cancellation:
+        """Cancels this job and no other. Raises JobNotFound."""
+        cancellation = await self.engine.cancel(job_id)
+        if cancellation is None:
+            raise JobNotFound
+        if cancellation is Cancellation.DONE:
+            await self.inputs.drop(job_id)
+        return cancellation
+
     async def _is_known(self, request: WidgetRequest) -> bool:
         """True when this very request came before. Raises KeyReused when another came with its key."""
         job = await self.engine.get(request.job_id)
@@ -247,8 +259,9 @@ class Work:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
-            await lease.retry(Failed(error.code, error.detail))
-            return
+            # Not at once: what struck it here may strike again, and another backend may be free by then.
+            delay = _FIRST_RETRY * 4 ** (lease.attempt - 1)
+            over = await lease.retry(Failed(error.code, error.detail), delay) is Retry.ENDED
         except OrchestratorError as error:
             log.warning("job %s failed: %s", spec.id, error.detail)
             over = await lease.failed(Failed(error.code, error.detail), watch.laps)

@@ -6,9 +6,9 @@ from urllib.parse import quote
 
 from aiohttp import web
 
-from orchestrator.api.keys import ENGINE, RECEPTION, SIGNER
+from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
-from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
+from orchestrator.errors import JobEnded, JobUnfinished, OrchestratorError
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Cancelled, Failed, Job, Queued, Running, Succeeded
 
@@ -25,10 +25,7 @@ async def get_job(request: web.Request) -> web.Response:
 async def cancel_job(request: web.Request) -> web.Response:
     """DELETE /jobs/{id}: 200 when the job is cancelled, 202 while its backend is being told, 409 when it had ended"""
     job_id = request.match_info["id"]
-    cancellation = await request.app[ENGINE].cancel(job_id)
-    if cancellation is None:
-        raise JobNotFound
-    if cancellation is Cancellation.ASKED:
+    if await request.app[RECEPTION].cancel(job_id) is Cancellation.ASKED:
         with suppress(OrchestratorError):
             try:
                 await request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS)

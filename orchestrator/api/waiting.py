@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from orchestrator.api.idempotency import fingerprint
-from orchestrator.api.keys import ADMISSION, ENGINE, OUTPUT_FORMAT, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.api.keys import ADMISSION, OUTPUT_FORMAT, RECEPTION, REQUEST_KEYS, WAIT
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.images.encode import OutputFormat
 from orchestrator.jobs.job import Job
@@ -62,7 +62,7 @@ async def ended(request: web.Request, job_id: str, wish: Wish) -> Job:
         while wish.cancel_on_disconnect and not waiting.done():
             await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
             if request.transport is None or request.transport.is_closing():
-                await request.app[ENGINE].cancel(job_id)
+                await request.app[RECEPTION].cancel(job_id)
                 break
         return await waiting
     finally:

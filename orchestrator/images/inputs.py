@@ -7,13 +7,16 @@ import asyncio
 import errno
 import re
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from orchestrator.errors import StorageError, StorageFull
 
 _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _NAME = re.compile(r"[0-9a-f]{64}\.png", re.ASCII)
+
+_YOUNG_SECONDS = 60.0
 
 
 class InputFiles:
@@ -39,9 +42,16 @@ class InputFiles:
         """Deletes the job's pictures, if there are any."""
         await asyncio.to_thread(shutil.rmtree, self._path(job_id), ignore_errors=True)
 
-    async def drop_all_but(self, unfinished: frozenset[str]) -> int:
-        """Deletes what jobs have left that are not among these; how many jobs. Only while no job is accepted."""
-        return await asyncio.to_thread(self._sweep, unfinished)
+    async def sweep(self, unfinished: Callable[[], Awaitable[frozenset[str]]]) -> int:
+        """Deletes what jobs have left that have ended without a `drop`; how many. `unfinished` tells who has not.
+
+        What is younger than a minute is left alone: its job may be on the way to being kept.
+        """
+        old = await asyncio.to_thread(self._old, time.time() - _YOUNG_SECONDS)
+        left = old - await unfinished()
+        for job_id in left:
+            await self.drop(job_id)
+        return len(left)
 
     def _path(self, job_id: str) -> Path:
         return self._folder / _checked(_JOB, job_id)
@@ -58,13 +68,12 @@ class InputFiles:
                 raise StorageFull from error
             raise StorageError(f"The job's pictures could not be written: {error}") from error
 
-    def _sweep(self, unfinished: frozenset[str]) -> int:
+    def _old(self, before: float) -> frozenset[str]:
         if not self._folder.exists():
-            return 0
-        left = [path for path in self._folder.iterdir() if _JOB.fullmatch(path.name) and path.name not in unfinished]
-        for path in left:
-            shutil.rmtree(path, ignore_errors=True)
-        return len(left)
+            return frozenset()
+        return frozenset(
+            path.name for path in self._folder.iterdir() if _JOB.fullmatch(path.name) and path.stat().st_mtime < before
+        )
 
 
 def _checked(pattern: re.Pattern[str], name: str) -> str:

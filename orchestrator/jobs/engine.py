@@ -37,6 +37,17 @@ class Stats:
     """Seconds that the newest jobs took at their backends; None as long as there was none."""
 
 
+class Retry(Enum):
+    """What became of a job that was lost."""
+
+    AGAIN = "again"
+    """It is queued again."""
+    ENDED = "ended"
+    """It was lost too often, and has failed."""
+    NOT_OURS = "not ours"
+    """The lease was lost: the job is another's."""
+
+
 class JobEngine(Protocol):
     """Keeps jobs until they have ended and their images have expired. Every method raises StorageError."""
 
@@ -106,10 +117,10 @@ class Lease(Protocol):
     async def stopped(self, timings: Timings) -> bool:
         """The job was cancelled and runs no more."""
 
-    async def retry(self, reason: Failed, delay: float = 0.0) -> bool:
+    async def retry(self, reason: Failed, delay: float = 0.0) -> Retry:
         """The job was lost by no fault of its own: it is queued again, or ends with `reason` when that was too often.
 
-        `delay` is in seconds. False when the lease was lost.
+        `delay` is in seconds.
         """
 
     async def put_back(self) -> None:
@@ -123,4 +134,4 @@ class WorkSource(Protocol):
         """The job that suits best; waits, without a deadline, until there is one. May be cancelled at any time."""
 
 
-__all__ = ["Cancellation", "Ended", "JobEngine", "Lease", "Stats", "Wanted", "WorkSource"]
+__all__ = ["Cancellation", "Ended", "JobEngine", "Lease", "Retry", "Stats", "Wanted", "WorkSource"]

@@ -17,7 +17,7 @@ from typing import Protocol
 import pytest
 
 from orchestrator.errors import QueueFull
-from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, WorkSource
+from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry, WorkSource
 from orchestrator.jobs.job import Cancelled, Ended, Event, Failed, Queued, Requeued, Running, State, Succeeded
 from tests.engines.jobs import spec, wants
 
@@ -163,7 +163,7 @@ class EngineConformance:
             held = await lease(opened.source("one"))
             assert await held.failed(LOST, ())
             assert not await held.done(PICTURE, ())
-            assert not await held.retry(LOST)
+            assert await held.retry(LOST) is Retry.NOT_OURS
             assert await opened.engine.cancel(job.id) is Cancellation.TOO_LATE
             assert await state(opened.engine, job.id) == LOST
 
@@ -209,10 +209,10 @@ class EngineConformance:
             await opened.engine.submit(spec())
             for attempt in (1, 2):
                 assert (held.spec.id, held.attempt) == (job.id, attempt)
-                assert await held.retry(LOST)
+                assert await held.retry(LOST) is Retry.AGAIN
                 held = await lease(source)
             assert held.attempt == 3
-            assert await held.retry(LOST)
+            assert await held.retry(LOST) is Retry.ENDED
             end = await state(opened.engine, job.id)
             assert isinstance(end, Failed)
             assert end.code == "backend_lost"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from orchestrator.jobs.engine import Stats, Wanted
+from orchestrator.jobs.engine import Retry, Stats, Wanted
 from orchestrator.jobs.estimate import RunTimes
 from orchestrator.jobs.job import (
     Cancelled,
@@ -214,17 +214,17 @@ class SqliteLease:
         """The job was cancelled."""
         return await self._end(Cancelled(), timings)
 
-    async def retry(self, reason: Failed, delay: float = 0.0) -> bool:
+    async def retry(self, reason: Failed, delay: float = 0.0) -> Retry:
         """The job is queued again, or ends with `reason` when it was lost too often."""
         if self.attempt > records.MOST_LOSSES:
-            times = f"{reason.detail} (lost {self.attempt} times, not run again)"
-            return await self.failed(Failed(code=reason.code, detail=times), ())
-        kept = await self._requeue(self._desk.clock() + delay, lost=True)
-        if kept:
-            self._desk.tell(self.spec, Requeued(reason=reason.detail, attempt=self.attempt + 1))
-            self._desk.tell(self.spec, Queued())
-            await self._desk.match()
-        return kept
+            text = f"{reason.detail} (lost {self.attempt} times, not run again)"
+            return Retry.ENDED if await self.failed(Failed(reason.code, text), ()) else Retry.NOT_OURS
+        if not await self._requeue(self._desk.clock() + delay, lost=True):
+            return Retry.NOT_OURS
+        self._desk.tell(self.spec, Requeued(reason=reason.detail, attempt=self.attempt + 1))
+        self._desk.tell(self.spec, Queued())
+        await self._desk.match()
+        return Retry.AGAIN
 
     async def put_back(self) -> None:
         """The job was not begun."""

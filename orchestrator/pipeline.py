@@ -13,8 +13,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from orchestrator.comfy.client import BackendClient
-from orchestrator.comfy.execution import Progress
-from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
 from orchestrator.errors import (
@@ -34,8 +32,9 @@ from orchestrator.images.source import Picture, PictureSource
 from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
-from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, Running, Succeeded, Timings
+from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, Succeeded, Timings
 from orchestrator.models.shelf import Shelf
+from orchestrator.rendering import Stopped, render
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
 from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
@@ -255,7 +254,7 @@ class Work:
             stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
             watch.lap("store")
             over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
-        except _Stopped:
+        except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
@@ -280,51 +279,10 @@ class Work:
 
     async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
         spec = lease.spec
-        rendered = await self._until_cancelled(lease, backend)
+        rendered = await render(lease, backend, self.inputs)
         watch.lap("run")
         image = await self.threads.run(to_output, rendered, spec.output_format)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)
-
-    async def _until_cancelled(self, lease: Lease, backend: BackendClient) -> bytes:
-        """The image's PNG, as the backend made it. Raises _Stopped when the job was to be cancelled, and is."""
-        running = asyncio.create_task(self._render(lease, backend))
-        cancelled = asyncio.create_task(lease.cancelled.wait())
-        try:
-            await asyncio.wait({running, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                return running.result()
-            if lease.lost:
-                backend.leave(lease.spec.id)
-            raise _Stopped
-        finally:
-            for task in (running, cancelled):
-                task.cancel()
-            await asyncio.wait({running, cancelled})
-
-    async def _render(self, lease: Lease, backend: BackendClient) -> bytes:
-        spec = lease.spec
-
-        async def show(now: Progress) -> None:
-            title, done, total = now.node_title, now.nodes_done, now.nodes_total
-            await lease.progress(Running(backend.name, title, now.step, now.steps, done, total))
-
-        uploads = () if lease.resumed else await self._uploads(spec)
-        return await backend.run(
-            Graph.from_api(spec.graph),
-            spec.id,
-            spec.output_node,
-            deadline=spec.deadline,
-            on_progress=show,
-            uploads=uploads,
-            resume=lease.resumed,
-        )
-
-    async def _uploads(self, spec: JobSpec) -> Sequence[Upload]:
-        return [Upload(name, await self.inputs.read(spec.id, name)) for name in spec.inputs]
-
-
-class _Stopped(Exception):
-    """The job was to be cancelled, or is another's by now."""
 
 
 def _upload(picture: Picture) -> Upload:

@@ -168,7 +168,8 @@ async def _reckon(caller: _Caller, session: aiohttp.ClientSession, service: Serv
     # A picture that was written just when the service was killed, before its job was kept, is swept when it is old.
     if left := [path for path in (service.data / "inputs").glob("*") if path.name in ends]:
         wrong.append(f"{len(left)} jobs' inputs were left")
-    if service.open_files > service.files_at_start + 30:
+    # The callers' connections, and a few to each backend.
+    if service.open_files > service.files_at_start + _CALLERS + 8 * _BACKENDS:
         wrong.append(f"{service.open_files} open files, {service.files_at_start} at the start")
 
 

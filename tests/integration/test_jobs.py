@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -279,61 +280,60 @@ async def test_a_job_that_fails_by_itself_does_not_run_again(start: Service) -> 
 # Restarts of the service, with the same data folder
 
 
-async def restarted(client: Client, data: Path, backend: FakeComfyUI) -> Client:
-    await client.close()
-    return await ready(await started(data, backends=[{"url": backend.url, "name": "fake"}]))
-
-
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     some_models(tmp_path / "models")
     return tmp_path
 
 
-async def test_after_a_restart_a_job_that_still_runs_is_followed_to_its_end(data: Path) -> None:
-    async with FakeComfyUI(result_png=png(plain()), run_seconds=1.5) as backend:
-        client = await ready(await started(data, backends=[{"url": backend.url, "name": "fake"}]))
-        jobs = [(await post(client))["id"] for _ in range(4)]
-        async with asyncio.timeout(5):
-            while len(backend.prompts) < 2:
-                await asyncio.sleep(0.01)
-        client = await restarted(client, data, backend)
-        ends = [await ended(client, job_id) for job_id in jobs]
-        assert [(end["state"], end["attempt"]) for end in ends] == [("succeeded", 1)] * 4
-        assert len(backend.prompts) == 4
+@asynccontextmanager
+async def serving(data: Path, backend: FakeComfyUI) -> AsyncIterator[Client]:
+    """One life of a service."""
+    client = await started(data, backends=[{"url": backend.url, "name": "fake"}])
+    try:
+        yield await ready(client)
+    finally:
+        await client.close()
+
+
+async def at_backend(backend: FakeComfyUI, jobs: int) -> None:
+    async with asyncio.timeout(10):
+        while len(backend.prompts) < jobs:
+            await asyncio.sleep(0.01)
+
+
+async def test_after_a_restart_jobs_that_are_still_at_their_backend_are_followed_to_their_ends(data: Path) -> None:
+    async with FakeComfyUI(result_png=png(plain()), run_seconds=2.5) as backend:
+        async with serving(data, backend) as client:
+            jobs = [(await post(client))["id"] for _ in range(3)]
+            await at_backend(backend, 2)
+        async with serving(data, backend) as client:
+            ends = [await ended(client, job_id) for job_id in jobs]
+            assert [(end["state"], end["attempt"]) for end in ends] == [("succeeded", 1)] * 3
+        assert len(backend.prompts) == 3
         assert not backend.requests("POST /interrupt")
         assert not list((data / "inputs").iterdir())
-        await client.close()
 
 
 async def test_after_a_restart_a_job_that_ended_meanwhile_is_collected(data: Path) -> None:
     async with FakeComfyUI(result_png=png(plain()), run_seconds=0.5) as backend:
-        client = await ready(await started(data, backends=[{"url": backend.url, "name": "fake"}]))
-        job = await post(client)
-        await until(client, job["id"], "running")
-        async with asyncio.timeout(5):
-            while not backend.prompts:
-                await asyncio.sleep(0.01)
-        await client.close()
+        async with serving(data, backend) as client:
+            job = await post(client)
+            await at_backend(backend, 1)
         await asyncio.sleep(0.8)
-        client = await ready(await started(data, backends=[{"url": backend.url, "name": "fake"}]))
-        end = await ended(client, job["id"])
-        assert (end["state"], end["attempt"]) == ("succeeded", 1)
+        async with serving(data, backend) as client:
+            end = await ended(client, job["id"])
+            assert (end["state"], end["attempt"]) == ("succeeded", 1)
         assert len(backend.prompts) == 1
-        await client.close()
 
 
 async def test_after_a_restart_of_both_a_lost_job_runs_again(data: Path) -> None:
     async with FakeComfyUI(result_png=png(plain()), run_seconds=0.5) as backend:
-        client = await ready(await started(data, backends=[{"url": backend.url, "name": "fake"}]))
-        job = await post(client)
-        async with asyncio.timeout(5):
-            while not backend.prompts:
-                await asyncio.sleep(0.01)
-        await client.close()
+        async with serving(data, backend) as client:
+            job = await post(client)
+            await at_backend(backend, 1)
         await backend.restart()
-        client = await ready(await started(data, backends=[{"url": backend.url, "name": "fake"}]))
-        end = await ended(client, job["id"])
-        assert (end["state"], end["attempt"]) == ("succeeded", 2)
+        async with serving(data, backend) as client:
+            end = await ended(client, job["id"])
+            assert (end["state"], end["attempt"]) == ("succeeded", 2)
         assert backend.prompts[0] == backend.prompts[1]
-        await client.close()

@@ -46,6 +46,11 @@ class StoredImage:
     """Seconds since 1970."""
 
 
+def new_name() -> str:
+    """A name for an image that nobody can guess: 192 random bits in 32 URL-safe characters."""
+    return secrets.token_urlsafe(24)
+
+
 class ImageStore:
     """Owns `folder` and the sweeper, from `async with` to its end.
 
@@ -111,14 +116,15 @@ class ImageStore:
         if free - expected < self._floor:
             raise StorageFull("The disk of the image store is nearly full; try again later")
 
-    async def put(self, data: bytes, content_type: str) -> StoredImage:
+    async def put(self, data: bytes, content_type: str, name: str | None = None) -> StoredImage:
         """Keeps `data`, of content type image/jpeg or image/png: whole under its name or not at all.
 
-        Raises StorageFull, or StorageError if the disk fails.
+        `name` is one of `new_name`, a fresh one if None; `find` finds the image by it. Raises StorageFull, or
+        StorageError if the disk fails.
         """
         self.ensure_room(len(data))
         expires = int(self._clock() + self._lifetime)
-        key = f"{secrets.token_urlsafe(24)}.{expires}.{_SUFFIXES[content_type]}"
+        key = f"{name or new_name()}.{expires}.{_SUFFIXES[content_type]}"
         self._used += len(data)
         try:
             await asyncio.to_thread(_write, self._folder / key, data)
@@ -140,6 +146,14 @@ class ImageStore:
         except OSError as error:
             raise ImageNotFound from error
         return StoredImage(key, path, _CONTENT_TYPES[match["suffix"]], status.st_size, float(match["expires"]))
+
+    async def find(self, name: str) -> StoredImage | None:
+        """The image that was put under this name and has not expired, if there is one."""
+        keys = await asyncio.to_thread(lambda: [path.name for path in _files(self._folder) if path.name[:32] == name])
+        for key in keys:
+            with suppress(ImageNotFound):
+                return await self.open(key)
+        return None
 
     async def sweep(self) -> int:
         """Deletes expired images and temporary files left behind, and measures the rest. Returns how many went."""

@@ -246,14 +246,15 @@ class Work:
     store: ImageStore
 
     async def do(self, lease: Lease, backend: BackendClient) -> None:
-        """Runs the job and hands it back, ended or to be run again. When this is cancelled the job is not handed back:
-        it stays leased, and at the backend, for the next life of the service."""
+        """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
+        service.
+        """
         spec = lease.spec
         watch = _Stopwatch(("queue", lease.waited))
         try:
             stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
-            watch.lap("store")
-            over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
@@ -268,6 +269,9 @@ class Work:
             log.exception("job %s failed", spec.id)
             end = Failed("internal_error", "The service failed; its log says why.")
             over = await lease.failed(end, watch.laps)
+        else:
+            watch.lap("store")
+            over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
         if over:
             await self.inputs.drop(spec.id)
             stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)

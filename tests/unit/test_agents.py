@@ -4,13 +4,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from orchestrator.agents import Agents
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
+from orchestrator.errors import StorageError
 from orchestrator.images.inputs import InputFiles
 from orchestrator.images.store import ImageStore, new_name
 from orchestrator.images.threads import PictureThreads
+from orchestrator.jobs.engine import Lease
 from orchestrator.jobs.job import Running, Succeeded
 from orchestrator.jobs.sqlite import Dials, SqliteEngine
 from orchestrator.pipeline import Work
@@ -25,16 +28,18 @@ def job(**more: object):
 
 
 @asynccontextmanager
-async def at_work(folder: Path, *fakes: FakeComfyUI) -> AsyncIterator[SqliteEngine]:
+async def at_work(
+    folder: Path, *fakes: FakeComfyUI, work: type[Work] = Work, lease: float = 30.0
+) -> AsyncIterator[SqliteEngine]:
     clients = [BackendClient(fake.url, name=f"b{n}", limits=QUICK, backoff=AT_ONCE) for n, fake in enumerate(fakes)]
     async with (
         PictureThreads() as threads,
         ImageStore(folder / "images", limit_bytes=10**8, floor_bytes=0) as store,
-        SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05)) as engine,
+        SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05, lease=lease)) as engine,
         Pool(clients, backoff=AT_ONCE) as pool,
     ):
         await engine.adopt(grace=10)
-        async with Agents(pool, engine.source, Work(InputFiles(folder / "inputs"), threads, store), AT_ONCE):
+        async with Agents(pool, engine.source, work(InputFiles(folder / "inputs"), threads, store), AT_ONCE):
             yield engine
 
 
@@ -104,3 +109,23 @@ async def test_a_stop_leaves_the_jobs_where_they_are_and_the_next_start_takes_th
             for one in jobs:
                 assert isinstance(await ended(engine, one.id), Succeeded)
         assert len(fake.prompts) == 2
+
+
+class FailsOnce(Work):
+    """Cannot write what became of the first job, as on a full disk."""
+
+    failed: ClassVar[list[str]] = []
+
+    async def do(self, lease: Lease, backend: BackendClient) -> None:
+        if not self.failed:
+            self.failed.append(lease.spec.id)
+            raise StorageError
+        await super().do(lease, backend)
+
+
+async def test_a_job_whose_end_could_not_be_written_is_taken_up_again(tmp_path: Path) -> None:
+    async with FakeComfyUI() as fake, at_work(tmp_path, fake, work=FailsOnce, lease=0.5) as engine:
+        one = job()
+        await engine.submit(one)
+        assert isinstance(await ended(engine, one.id), Succeeded)
+        assert FailsOnce.failed == [one.id]

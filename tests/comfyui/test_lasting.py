@@ -14,7 +14,7 @@ from tests.comfyui.backends import Backend, comfyui_arguments, free_port, starte
 
 pytestmark = pytest.mark.comfyui
 
-LONG = {"model": "demo", "prompt": "a red heart", "steps": 150, "width": 256, "height": 256}
+LONG = {"model": "demo", "prompt": "a red heart", "steps": 60, "width": 256, "height": 256}
 
 
 async def post(session: aiohttp.ClientSession, seed: int) -> str:

@@ -4,6 +4,7 @@ Must not know what doing a job means, nor how jobs are kept.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -12,9 +13,14 @@ from typing import Self
 from orchestrator.comfy.place import Place
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.supervision import Backoff, keep_running
+from orchestrator.errors import StorageError
 from orchestrator.jobs.engine import Lease, Wanted, WorkSource
 from orchestrator.pipeline import Work
 
+log = logging.getLogger(__name__)
+
+_PAUSE = 1.0
+"""Seconds before jobs are asked for again after the engine has failed."""
 _AT_ONCE = 2
 """One that runs, one that waits at the backend with its inputs uploaded: so the GPU goes from one to the next."""
 
@@ -84,11 +90,19 @@ class Agents:
             if not asking.done():
                 asking.cancel()
                 await asyncio.wait({asking})
-        return None if asking.cancelled() else asking.result()
+        try:
+            return None if asking.cancelled() else asking.result()
+        except StorageError as error:  # which the jobs at work have no part in
+            log.error("%s", error.detail)
+            await asyncio.sleep(_PAUSE)
+            return None
 
     async def _do(self, lease: Lease, place: Place) -> None:
         place.take(lease.spec.model)
         try:
             await self._work.do(lease, place.backend)
+        except Exception:  # the edge of a supervised task: the job is not lost, for its lease runs out
+            log.exception("job %s could not be handed back; it is taken up again", lease.spec.id)
+            lease.let_go()
         finally:
             place.free()

@@ -246,15 +246,16 @@ class Work:
     store: ImageStore
 
     async def do(self, lease: Lease, backend: BackendClient) -> None:
-        """Runs the job and hands it back, ended or to be run again. When this is cancelled the job is not handed back:
-        it stays leased, and at the backend, for the next life of the service."""
+        """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
+        service.
+        """
         spec = lease.spec
         before = () if lease.fetched is None else (("fetch", lease.fetched),)
         watch = _Stopwatch(*before, ("queue", lease.waited))
         try:
             stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
-            watch.lap("store")
-            over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
@@ -268,6 +269,9 @@ class Work:
         except Exception:  # the edge of a job: whatever is left is our own fault, and the job must end all the same
             log.exception("job %s failed", spec.id)
             over = await lease.failed(Failed.unexpected(), watch.laps)
+        else:
+            watch.lap("store")
+            over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
         if over:
             await self.provisions.drop(spec.id)
             stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)

@@ -12,7 +12,7 @@ from orchestrator.comfy.execution import Progress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.wire import Upload
 from orchestrator.jobs.engine import Lease
-from orchestrator.jobs.job import Running
+from orchestrator.jobs.job import Fetching, Queued, Running
 from orchestrator.provisions import Provisions
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telling import told_by
@@ -51,10 +51,7 @@ async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, sup
 
     uploads: Sequence[Upload] = ()
     if not lease.resumed:
-        files = await provisions.models(spec, lease.progress)
-        async with told_by(lease.progress) as hear:
-            await supplier.supply(backend, files, hear)
-        await lease.progress(Running(backend.name))
+        await _bring_models(lease, backend, provisions, supplier)
         uploads = [Upload(name, await provisions.picture(spec.id, name)) for name in spec.inputs]
     return await backend.run(
         Graph.from_api(spec.graph),
@@ -65,3 +62,19 @@ async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, sup
         uploads=uploads,
         resume=lease.resumed,
     )
+
+
+async def _bring_models(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> None:
+    """Sees that the backend can read the job's models; listeners hear of it if that takes a download."""
+    fetching = False
+
+    async def show(now: Fetching) -> None:
+        nonlocal fetching
+        fetching = True
+        await lease.progress(now)
+
+    files = await provisions.models(lease.spec, show)
+    async with told_by(show) as hear:
+        await supplier.supply(backend, files, hear)
+    if fetching:
+        await lease.progress(Queued())

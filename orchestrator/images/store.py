@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _SUFFIXES = {"image/jpeg": "jpg", "image/png": "png"}
 _CONTENT_TYPES = {suffix: content_type for content_type, suffix in _SUFFIXES.items()}
 _KEY = re.compile(r"[A-Za-z0-9_-]{32}\.(?P<expires>[0-9]{1,12})\.(?P<suffix>jpg|png)", re.ASCII)
-_PART = re.compile(r"\.[A-Za-z0-9_-]{32}\.[0-9]{1,12}\.(jpg|png)\.part", re.ASCII)
+_PART = re.compile(r"\.[A-Za-z0-9_-]{32}\.[0-9]{1,12}\.(jpg|png)\.[0-9a-f]{8}\.part", re.ASCII)
 _STALE_SECONDS = 3600.0
 """A temporary file this old was left by a service that died while writing."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -178,7 +178,8 @@ class ImageStore:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
+    # A name of its own for each try: another life of the service may have left a part of the same image.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             file.write(data)

@@ -139,6 +139,9 @@ class Lease(Protocol):
         `delay` is in seconds.
         """
 
+    def let_go(self) -> None:
+        """Nothing could be said of the job: the lease is renewed no more, and the job goes to who asks after that."""
+
     async def put_back(self) -> None:
         """The job was not begun: it is queued as if it had never been leased."""
 

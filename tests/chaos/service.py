@@ -14,16 +14,19 @@ from tests.integration.services import some_models
 
 
 class Service:
-    """`orchestrator serve` with these backends."""
+    """`orchestrator serve` with these backends, and with a folder of models or some that are all header."""
 
-    def __init__(self, data: Path, backends: Sequence[str], queue_limit: int) -> None:
+    def __init__(self, data: Path, backends: Sequence[str], queue_limit: int, models: Path | None = None) -> None:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self.data = data
         self.url = f"http://127.0.0.1:{self.port}"
         self.files_at_start = 0
         self._process: asyncio.subprocess.Process | None = None
-        some_models(data / "models")
+        if models is None:
+            some_models(data / "models")
+        else:
+            (data / "models").symlink_to(models)
         listed = [{"url": url, "name": f"fake {n}"} for n, url in enumerate(backends)]
         config = {"backends": listed, "disk_floor_gb": 0, "queue_limit": queue_limit}
         (data / "config.yaml").write_text(json.dumps(config))

@@ -235,6 +235,10 @@ class SqliteLease:
         await self._desk.match()
         return Retry.AGAIN
 
+    def let_go(self) -> None:
+        """The lease is renewed no more."""
+        self._desk.over(self)
+
     async def put_back(self) -> None:
         """The job was not begun."""
         await self.release()

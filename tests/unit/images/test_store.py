@@ -101,8 +101,8 @@ async def test_temporary_files_of_a_service_that_died_are_swept_and_other_files_
 ) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
-    part = folder / f".{'a' * 32}.1700000000.jpg.part"
-    fresh = folder / f".{'b' * 32}.1700000000.jpg.part"
+    part = folder / f".{'a' * 32}.1700000000.jpg.0123abcd.part"
+    fresh = folder / f".{'b' * 32}.1700000000.jpg.0123abcd.part"
     note = folder / "README.txt"
     for file, age in ((part, 4000), (fresh, 10), (note, 10**6)):
         file.write_bytes(b"123")

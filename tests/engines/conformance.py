@@ -16,9 +16,9 @@ from typing import Protocol
 
 import pytest
 
-from orchestrator.errors import QueueFull
+from orchestrator.errors import FieldError, QueueFull
 from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry, WorkSource
-from orchestrator.jobs.job import Cancelled, Ended, Event, Failed, Queued, Requeued, Running, State, Succeeded
+from orchestrator.jobs.job import Cancelled, Ended, Event, Failed, Fetching, Queued, Requeued, Running, State, Succeeded
 from tests.engines.jobs import spec, wants
 
 LEASE_SECONDS = 1.0
@@ -166,6 +166,63 @@ class EngineConformance:
             assert await held.retry(LOST) is Retry.NOT_OURS
             assert await opened.engine.cancel(job.id) is Cancellation.TOO_LATE
             assert await state(opened.engine, job.id) == LOST
+
+    # Models that come first
+
+    async def test_a_job_that_is_fetching_is_no_backends_until_its_models_are_there(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            assert await opened.engine.submit(job, fetching=True)
+            assert await state(opened.engine, job.id) == Fetching()
+            assert await nothing_for(opened.source("one"))
+            await opened.engine.progress(job, Fetching("m", 5, 10, 1, 5.0))
+            assert await state(opened.engine, job.id) == Fetching("m", 5, 10, 1, 5.0)
+            assert await opened.engine.unfinished() == {job.id}
+            assert (await opened.engine.stats()).fetching == 1
+            asking = asyncio.create_task(lease(opened.source("one")))
+            assert await opened.engine.fetched(job)
+            taken = await asking
+            assert taken.fetched is not None
+            assert taken.fetched >= taken.waited
+            assert await taken.done(PICTURE, ())
+            assert not await opened.engine.fetched(job)
+            kinds = [event.happening.kind for event in await story(opened.engine, job.id)]
+            assert kinds[:2] == ["fetching", "queued"]
+
+    async def test_a_job_whose_models_cannot_be_had_ends_as_the_engine_is_told(self, tmp_path: Path) -> None:
+        gone = Failed("model_gone", "it is", (FieldError("model", "it is"),))
+        async with self.open(tmp_path) as opened:
+            job, other = spec(), spec()
+            for one in (job, other):
+                await opened.engine.submit(one, fetching=True)
+            assert await opened.engine.unfetched(job, gone)
+            assert not await opened.engine.unfetched(job, LOST)
+            assert not await opened.engine.fetched(job)
+        async with self.open(tmp_path) as opened:
+            assert await state(opened.engine, job.id) == gone
+            assert await state(opened.engine, other.id) == Fetching()
+
+    async def test_a_job_that_is_fetching_can_be_cancelled_and_counts_among_the_waiting(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path, waiting_limit=1) as opened:
+            job = spec()
+            await opened.engine.submit(job, fetching=True)
+            with pytest.raises(QueueFull):
+                await opened.engine.submit(spec())
+            assert await opened.engine.cancel(job.id) is Cancellation.DONE
+            assert not await opened.engine.fetched(job)
+            assert await nothing_for(opened.source("one"))
+            assert await state(opened.engine, job.id) == Cancelled()
+            assert await opened.engine.submit(spec())
+
+    async def test_patience_begins_when_the_models_are_there(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec(patience=0.4)
+            await opened.engine.submit(job, fetching=True)
+            await asyncio.sleep(0.8)
+            assert await state(opened.engine, job.id) == Fetching()
+            await opened.engine.fetched(job)
+            assert isinstance(await state(opened.engine, job.id), Queued)
+            assert isinstance((await story(opened.engine, job.id))[-1].happening, Failed)
 
     # Cancelling
 

@@ -1,9 +1,10 @@
 # Each goal sets up what it needs. PYTHON may name another interpreter (3.11 or newer).
 PYTHON ?= python3
+SEEDS ?= 1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo run test check format bench obedience contact clean
+.PHONY: demo run test check format bench chaos obedience contact clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
@@ -35,6 +36,9 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.overhead
 	@$(BIN)/python -m benchmarks.node_time
 	@$(BIN)/python -m benchmarks.models
+
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos.run --seeds $(SEEDS)
 
 obedience: $(READY)
 	$(BIN)/python -m benchmarks.obedience

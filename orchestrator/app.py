@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-import os
 import shutil
-import socket
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -14,20 +11,36 @@ from pathlib import Path
 from aiohttp import web
 from yarl import URL
 
+from orchestrator.agents import Agents
 from orchestrator.api.admission import Admission
-from orchestrator.api.keys import ADMISSION, BOARD, MODEL_SIGNER, OUTLET, OUTPUT_FORMAT, PIPELINE, POOL, SIGNER, STORE
+from orchestrator.api.idempotency import RequestKeys
+from orchestrator.api.keys import (
+    ADMISSION,
+    ENGINE,
+    MODEL_SIGNER,
+    OUTLET,
+    OUTPUT_FORMAT,
+    POOL,
+    RECEPTION,
+    REQUEST_KEYS,
+    SIGNER,
+    STORE,
+    WAIT,
+)
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.embedded import Folders, embedded_backend
 from orchestrator.comfy.known import known_catalog
 from orchestrator.comfy.pool import Pool
-from orchestrator.comfy.process import BackendProcess
+from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.errors import SettingsError
+from orchestrator.images.inputs import InputFiles
 from orchestrator.images.links import LinkSigner, secret_file
 from orchestrator.images.source import PictureSource
 from orchestrator.images.store import ImageStore
 from orchestrator.images.threads import PictureThreads
-from orchestrator.jobs.board import Board
+from orchestrator.jobs.sqlite import Dials, SqliteEngine
 from orchestrator.models.client import CivitaiClient
 from orchestrator.models.download import Downloader
 from orchestrator.models.finder import ModelFinder, Supply
@@ -37,19 +50,19 @@ from orchestrator.models.origins import AllowedOrigins
 from orchestrator.models.outlet import Outlet
 from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
-from orchestrator.pipeline import Pipeline
+from orchestrator.pipeline import Limits, Reception, Work
+from orchestrator.provisions import Provisions
 from orchestrator.settings import Settings
 from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.following import LivingWidgets
 
 log = logging.getLogger(__name__)
 
-_EMBEDDED_START = 180.0
-"""Seconds; the first start writes the demo model's files."""
-
-
 _LOOK_SECONDS = 1.0
 """How often the folder of workflows is looked at for changes."""
+_SWEEP = 60.0
+_ADOPTION = 60.0
+"""Seconds after a start in which a job that was at a backend is left to that backend, should it come back."""
 
 
 def load_widgets(settings: Settings) -> LivingWidgets:
@@ -84,30 +97,55 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
     models = await open_part(open_models(settings))
+    engine = await open_part(_engine(settings))
+    await engine.adopt(_ADOPTION)
+    provisions = await open_part(Provisions(InputFiles(settings.data / "inputs"), models, engine))
+    await open_part(_sweeping(provisions))
     backends = await _backends(settings, resources)
-    pool = await open_part(Pool(backends, waiting_limit=settings.queue_limit))
-    signer = LinkSigner(secret_file(settings.data / "link.key"), settings.public_url)
-    board = Board()
-    outlet = Outlet(shelf_of(settings))
-    models_signer = LinkSigner(
-        secret_file(settings.data / "link.key"), settings.models_url or settings.public_url, "models"
-    )
-    app[OUTLET], app[MODEL_SIGNER] = outlet, models_signer
-    app[BOARD], app[POOL], app[STORE], app[SIGNER] = board, pool, store, signer
-    app[ADMISSION] = Admission(settings.queue_limit + len(backends), pool.queue_full)
-    app[OUTPUT_FORMAT] = settings.output_format
-    app[PIPELINE] = Pipeline(
+    pool = await open_part(Pool(backends))
+    secret = secret_file(settings.data / "link.key")
+    app[OUTLET] = Outlet(shelf_of(settings))
+    app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
+    supplier = ModelSupplier(app[OUTLET], app[MODEL_SIGNER], settings.fetch_hours * 3600)
+    await open_part(Agents(pool, engine.source, Work(provisions, supplier, threads, store)))
+    app[ENGINE], app[POOL], app[STORE] = engine, pool, store
+    app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
+    app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
+    app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
+    app[RECEPTION] = Reception(
         widgets=widgets,
         pictures=pictures,
         threads=threads,
         models=models,
-        supplier=ModelSupplier(outlet, models_signer, settings.fetch_hours * 3600),
         pool=pool,
         store=store,
-        signer=signer,
-        board=board,
-        deadline_seconds=settings.deadline_seconds,
+        provisions=provisions,
+        engine=engine,
+        limits=Limits(run=settings.deadline_seconds, wait=settings.queue_seconds),
     )
+
+
+@asynccontextmanager
+async def _sweeping(provisions: Provisions) -> AsyncIterator[None]:
+    """Drops, now and then, what jobs have left that ended where nobody could."""
+
+    async def sweep() -> None:
+        await provisions.sweep()
+        await asyncio.sleep(_SWEEP)
+
+    task = asyncio.create_task(keep_running("Sweeper of provisions", sweep, Backoff()), name="provision sweeper")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+def _engine(settings: Settings) -> SqliteEngine:
+    dials = Dials(
+        waiting_limit=settings.queue_limit, kept=settings.link_hours * 3600, affinity=settings.affinity_seconds
+    )
+    return SqliteEngine(settings.data / "jobs.sqlite", dials)
 
 
 @asynccontextmanager
@@ -201,20 +239,9 @@ async def _backends(settings: Settings, resources: AsyncExitStack) -> list[Backe
             for backend in settings.backends
         ]
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded")
     temporary = await resources.enter_async_context(_temporary_folder())
-    command = _embedded_command(settings, port, temporary)
-    process = BackendProcess("embedded", command, ready=backend.alive, start_deadline=_EMBEDDED_START)
-    await resources.enter_async_context(process)
-    return [backend]
-
-
-def _embedded_command(settings: Settings, port: int, temporary: Path) -> list[str]:
-    command = [sys.executable, "-m", "orchestrator.embedded", "--port", str(port), "--demo-model"]
-    command += ["--models", str(settings.data / "models"), "--temp", str(temporary), "--nodes", str(settings.nodes)]
-    return [*command, "--parent-pid", str(os.getpid())]
+    folders = Folders(models=settings.data / "models", temporary=temporary, nodes=settings.nodes)
+    return [await resources.enter_async_context(embedded_backend(folders))]
 
 
 @asynccontextmanager

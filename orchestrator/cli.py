@@ -14,7 +14,6 @@ from pathlib import Path
 from aiohttp import web
 
 from orchestrator import workflow_commands
-from orchestrator.api.keys import BOARD
 from orchestrator.app import create_app, load_model_names, load_widgets
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
@@ -87,9 +86,8 @@ def _demo(options: argparse.Namespace) -> int:
     logging.getLogger().setLevel(logging.ERROR)  # the terminal belongs to the progress bar
 
     async def once() -> None:
-        async with _running(settings) as (url, app):
-            service = demo_run.DemoService(url, lambda: tuple(app[BOARD].unfinished()))
-            await demo_run.run(service, options.output)
+        async with _running(settings) as url:
+            await demo_run.run(url, options.output)
 
     asyncio.run(once())
     return 0
@@ -118,7 +116,7 @@ def _models(options: argparse.Namespace) -> int:
 
 
 @asynccontextmanager
-async def _running(settings: Settings) -> AsyncIterator[tuple[str, web.Application]]:
+async def _running(settings: Settings) -> AsyncIterator[str]:
     """The service listening, with its address; stopped at the end."""
     with _listen(settings.host, settings.port) as listening:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -130,7 +128,7 @@ async def _running(settings: Settings) -> AsyncIterator[tuple[str, web.Applicati
             await runner.setup()
             await web.SockSite(runner, listening).start()
             log.info("listening on %s", url)
-            yield url, app
+            yield url
         finally:
             await runner.cleanup()
 

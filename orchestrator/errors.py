@@ -10,7 +10,10 @@ OrchestratorError
 │   ├── InvalidParameters     one or more parameters, each named
 │   ├── ImageNotFound
 │   ├── LinkExpired
-│   └── JobNotFound
+│   ├── JobNotFound
+│   ├── JobEnded              too late to cancel it
+│   ├── JobCancelled
+│   └── KeyReused             an Idempotency-Key that came with another request before
 ├── ModelError                the caller or the operator
 │   ├── ModelNotFound         unknown here and at Civitai; names what there is
 │   ├── ModelGone             archived or taken down
@@ -28,7 +31,8 @@ OrchestratorError
 │   ├── ExecutionFailed       a node raised: node title, class and text
 │   ├── JobInterrupted        somebody interrupted the run at the backend
 │   ├── BackendLost
-│   └── BackendTimeout
+│   ├── BackendTimeout
+│   └── JobUnfinished         the job goes on, its caller has waited long enough
 ├── StorageError              the operator
 │   ├── StorageFull
 │   └── ShelfFull             no room for a model, and nothing on the shelf that may go
@@ -103,6 +107,18 @@ class LinkExpired(RequestError):
 
 class JobNotFound(RequestError):
     """There is no such job, or it ended too long ago."""
+
+
+class JobEnded(RequestError):
+    """The job had ended before it could be cancelled."""
+
+
+class JobCancelled(RequestError):
+    """The job was cancelled."""
+
+
+class KeyReused(RequestError):
+    """This Idempotency-Key came with another request before."""
 
 
 class ModelError(OrchestratorError):
@@ -199,6 +215,14 @@ class BackendTimeout(BackendError):
     retryable = True
 
 
+class JobUnfinished(BackendError):
+    """The job takes longer than a request may wait; it goes on and can be asked for."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__()
+
+
 class StorageError(OrchestratorError):
     """The image store failed."""
 
@@ -217,3 +241,16 @@ class ShelfFull(StorageError):
 
 class SettingsError(OrchestratorError):
     """The settings cannot be used."""
+
+
+def from_code(
+    code: str, detail: str, fields: Sequence[FieldError] = (), retry_after: float | None = None
+) -> OrchestratorError:
+    """The error of that code, as it was before it was written down; of an unknown code, an OrchestratorError."""
+    if code == ModelUnavailable().code:
+        return ModelUnavailable(detail, fields, retry_after=30.0 if retry_after is None else retry_after)
+    kinds: list[type[OrchestratorError]] = [OrchestratorError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    plain = (kind(detail, fields) for kind in kinds if kind.__init__ is OrchestratorError.__init__)
+    return next((error for error in plain if error.code == code), OrchestratorError(detail, fields))

@@ -1,38 +1,48 @@
-"""The story of one request, from a widget's raw values to the link of its image; every detail is one call below.
+"""The story of one request, from a widget's raw values to its image; every detail is one call below.
 
-Joins jobs, widgets, models, images and backends, which do not know one another. Knows nothing of HTTP.
+Two halves, with the kept job between them, so that either may end and begin again without the other: `Reception` takes
+a request in and waits for its end, `Work` does what a lease is for. Joins jobs, widgets, models, images and backends,
+which do not know one another. Knows nothing of HTTP.
 """
 
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 
 from orchestrator.comfy.client import BackendClient
-from orchestrator.comfy.execution import Progress
-from orchestrator.comfy.pool import Lease, Pool
+from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
-from orchestrator.errors import NoBackend, OrchestratorError, UnknownWidget
+from orchestrator.errors import (
+    BackendLost,
+    JobCancelled,
+    JobNotFound,
+    JobUnfinished,
+    KeyReused,
+    OrchestratorError,
+    UnknownWidget,
+)
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
-from orchestrator.images.links import LinkSigner
 from orchestrator.images.mask import require_latent_mask
 from orchestrator.images.source import Picture, PictureSource
-from orchestrator.images.store import ImageStore
+from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
-from orchestrator.jobs.board import Board
-from orchestrator.jobs.job import Failed, Fetching, Job, Queued, Running, Succeeded
+from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
+from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, NeededModel, Succeeded, Timings
 from orchestrator.models.finder import ModelFile, ModelFinder
-from orchestrator.models.speed import Progress as FetchProgress
+from orchestrator.provisions import Provisions
+from orchestrator.rendering import Stopped, render
 from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
-from orchestrator.widgets.values import Values
+from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
 
 log = logging.getLogger(__name__)
+
+_FIRST_RETRY = 0.5
+"""Seconds before a lost job runs again; four times as long before the next."""
 
 
 @dataclass(frozen=True)
@@ -42,80 +52,159 @@ class WidgetRequest:
     widget: str
     raw: Mapping[str, object]
     output_format: OutputFormat
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a caller gets: the image's link, and what the headers tell."""
-
     job_id: str
-    url: str
-    seed: int | None
-    ignored: Sequence[str]
-    timings: Sequence[tuple[str, float]]
+    """A fresh UUID; or one that follows from the caller's idempotency key, with the request's `fingerprint`."""
+    fingerprint: str = ""
+    priority: int = 1
 
 
 class _Stopwatch:
     """How long each stage took, in seconds, in order."""
 
-    def __init__(self) -> None:
-        self.laps: list[tuple[str, float]] = []
+    def __init__(self, *laps: tuple[str, float]) -> None:
+        self._laps = list(laps)
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.laps.append((stage, now - self._last))
+        self._laps.append((stage, now - self._last))
         self._last = now
+
+    @property
+    def laps(self) -> Timings:
+        return tuple(self._laps)
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """Everything that a request passes through, joined once by `app`."""
+class Limits:
+    """Seconds: how long a job may run at a backend, and how long it may wait for one."""
+
+    run: float
+    wait: float
+
+
+@dataclass(frozen=True)
+class Reception:
+    """The way in, and the wait: everything that a request passes through before its job is kept."""
 
     widgets: Mapping[str, Widget]
     pictures: PictureSource
     threads: PictureThreads
     models: ModelFinder
-    supplier: ModelSupplier
     pool: Pool
     store: ImageStore
-    signer: LinkSigner
-    board: Board
-    deadline_seconds: float
+    provisions: Provisions
+    engine: JobEngine
+    limits: Limits
 
-    async def run(self, request: WidgetRequest) -> Answer:
-        """One request to its link. Raises an OrchestratorError that says who can mend it; nothing is left behind."""
+    async def submit(self, request: WidgetRequest) -> str:
+        """One request to a job that is kept; its id. From here on it ends in one true state, whatever dies.
+
+        Raises an OrchestratorError that says who can mend it; nothing is left behind.
+        """
+        if request.fingerprint and await self._is_known(request):
+            return request.job_id
         watch = _Stopwatch()
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
         values = checked.values
         self.store.ensure_room()
-        if not self.pool.ready:
-            raise NoBackend("No backend is connected")
-        self.pool.ensure_room()
+        self.pool.require_ready()
+        self.engine.ensure_room()
         watch.lap("check")
         pictures = await self._read_pictures(widget, values)
         watch.lap("pictures")
         files = await self._find_models(widget, values)
         watch.lap("models")
-        uploads = {name: Upload(picture.name, picture.png) for name, picture in pictures.items()}
-        references = {name: upload.reference for name, upload in uploads.items()}
+        references = {name: _upload(picture).reference for name, picture in pictures.items()}
         compiled = compile_graph(widget, values, _chosen(files, values), references)
+        self.pool.require(compiled.graph.classes)
         watch.lap("compile")
-        with self._job(widget, values, watch) as job:
-            async with self._models_held(job, files):
-                watch.lap("fetch")
-                async with self._lease(compiled) as lease:
-                    watch.lap("queue")
-                    await self.supplier.supply(lease.backend, files, partial(self._show_fetching, job))
-                    rendered = await self._render(job, lease.backend, compiled, tuple(uploads.values()))
-            watch.lap("run")
-            image = await self.threads.run(to_output, rendered, request.output_format)
-            stored = await self.store.put(image, CONTENT_TYPES[request.output_format])
-            url = self.signer.url(stored.key, stored.expires_at)
-            watch.lap("store")
-            self.board.move(job.id, Succeeded(url, stored.expires_at))
-        return Answer(job.id, url, values.seed, checked.ignored, tuple(watch.laps))
+        kept = {picture.name: picture.png for picture in pictures.values()}
+        here = await self.provisions.keep(request.job_id, kept, files)
+        watch.lap("keep")
+        spec = replace(
+            self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
+        )
+        await self._keep(spec, fetching=not here)
+        return spec.id
+
+    async def ended(self, job_id: str, seconds: float) -> Job:
+        """The job that succeeded, as soon as it has. Raises the error that it ended with, JobUnfinished when it goes on
+        after so many seconds, JobCancelled or JobNotFound."""
+        try:
+            async with asyncio.timeout(seconds), aclosing(self.engine.events(job_id)) as events:
+                async for event in events:
+                    if isinstance(event.happening, Ended):
+                        break
+        except TimeoutError as error:
+            raise JobUnfinished(job_id) from error
+        job = await self.job(job_id)
+        match job.state:
+            case Failed():
+                raise job.state.error
+            case Cancelled():
+                raise JobCancelled
+        return job
+
+    async def job(self, job_id: str) -> Job:
+        """The job as it stands. Raises JobNotFound."""
+        job = await self.engine.get(job_id)
+        if job is None:
+            raise JobNotFound
+        return job
+
+    async def cancel(self, job_id: str) -> Cancellation:
+        """Cancels this job and no other. Raises JobNotFound."""
+        cancellation = await self.engine.cancel(job_id)
+        if cancellation is None:
+            raise JobNotFound
+        if cancellation is Cancellation.DONE:
+            await self.provisions.drop(job_id)
+        return cancellation
+
+    async def _is_known(self, request: WidgetRequest) -> bool:
+        """True when this very request came before. Raises KeyReused when another came with its key."""
+        job = await self.engine.get(request.job_id)
+        if job is not None and job.spec.fingerprint != request.fingerprint:
+            raise KeyReused
+        return job is not None
+
+    def _spec(self, request: WidgetRequest, checked: Checked, compiled: CompiledGraph) -> JobSpec:
+        return JobSpec(
+            id=request.job_id,
+            widget=request.widget,
+            seed=checked.values.seed,
+            graph=compiled.graph.to_api(),
+            output_node=compiled.output_node,
+            output_format=request.output_format,
+            model=compiled.checkpoint,
+            classes=compiled.graph.classes,
+            created=time.time(),
+            deadline=self.limits.run,
+            patience=self.limits.wait,
+            image=new_name(),
+            ignored=checked.ignored,
+            priority=request.priority,
+            fingerprint=request.fingerprint,
+        )
+
+    async def _keep(self, spec: JobSpec, *, fetching: bool) -> None:
+        """Hands the job to the engine: queued, or after its models have been fetched. The same request in the same
+        moment is one job, whoever comes first."""
+        try:
+            accepted = await self.engine.submit(spec, fetching=fetching)
+        except OrchestratorError:
+            await self.provisions.drop(spec.id)
+            raise
+        if not accepted:
+            job = await self.job(spec.id)
+            if job.spec.fingerprint != spec.fingerprint:
+                raise KeyReused
+            if job.has_ended:
+                await self.provisions.drop(spec.id)
+        elif fetching:
+            self.provisions.fetch(spec)
 
     def widget(self, name: str) -> Widget:
         """The widget of that name. Raises UnknownWidget."""
@@ -146,52 +235,58 @@ class Pipeline:
         field = widget.definition.loras.parameter if widget.definition.loras else widget.definition.checkpoint
         return [checkpoint, *[await self.models.lora(tag.name, field, checkpoint) for tag in values.loras]]
 
-    @asynccontextmanager
-    async def _models_held(self, job: Job, files: Sequence[ModelFile]) -> AsyncGenerator[None, None]:
-        """The job's models on the shelf until it ends; the board tells how far a missing one has come."""
-        async with self.models.hold(files, partial(self._show_fetching, job)):
-            self.board.move(job.id, Queued())
-            yield
 
-    def _show_fetching(self, job: Job, progress: FetchProgress) -> None:
-        told = (progress.model, progress.received, progress.total, progress.rate, progress.seconds_left)
-        self.board.move(job.id, Fetching(*told))
+@dataclass(frozen=True)
+class Work:
+    """The other half: a leased job, from its pictures to its kept image, and what becomes of it if that fails."""
 
-    def _lease(self, compiled: CompiledGraph) -> AbstractAsyncContextManager[Lease]:
-        return self.pool.lease(compiled.graph.classes, compiled.checkpoint, deadline=self.deadline_seconds)
+    provisions: Provisions
+    supplier: ModelSupplier
+    threads: PictureThreads
+    store: ImageStore
 
-    @contextmanager
-    def _job(self, widget: Widget, values: Values, watch: _Stopwatch) -> Iterator[Job]:
-        """A job on the board; however it ends, the board says how, and the log how long it took."""
-        job = Job(str(uuid.uuid4()), widget.name, values.seed)
-        self.board.open(job)
+    async def do(self, lease: Lease, backend: BackendClient) -> None:
+        """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
+        service.
+        """
+        spec = lease.spec
+        before = () if lease.fetched is None else (("fetch", lease.fetched),)
+        watch = _Stopwatch(*before, ("queue", lease.waited))
         try:
-            yield job
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
+        except Stopped:
+            over = await lease.stopped(watch.laps)
+        except BackendLost as error:
+            log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
+            # Not at once: what struck it here may strike again, and another backend may be free by then.
+            delay = _FIRST_RETRY * 4 ** (lease.attempt - 1)
+            over = await lease.retry(Failed.of(error), delay) is Retry.ENDED
         except OrchestratorError as error:
-            self.board.move(job.id, Failed(error.code, error.detail))
-            raise
-        finally:
-            self.board.close(job.id, tuple(watch.laps))
-            stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in watch.laps)
-            log.info("job %s of %s ended: %s", job.id, widget.name, stages)
+            log.warning("job %s failed: %s", spec.id, error.detail)
+            over = await lease.failed(Failed.of(error), watch.laps)
+        except Exception:  # the edge of a job: whatever is left is our own fault, and the job must end all the same
+            log.exception("job %s failed", spec.id)
+            over = await lease.failed(Failed.unexpected(), watch.laps)
+        else:
+            watch.lap("store")
+            over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
+        if over:
+            await self.provisions.drop(spec.id)
+            stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)
+            log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
 
-    async def _render(
-        self, job: Job, backend: BackendClient, compiled: CompiledGraph, uploads: Sequence[Upload]
-    ) -> bytes:
-        """The image's PNG, as the backend made it."""
+    async def _stored_before(self, lease: Lease) -> StoredImage | None:
+        """The image, if an earlier life got as far as keeping it and no further."""
+        return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
-        def show(progress: Progress) -> None:
-            self.board.move(job.id, Running(backend.name, progress.node_title, progress.step, progress.steps))
-
-        self.board.move(job.id, Running(backend.name))
-        return await backend.run(
-            compiled.graph,
-            job.id,
-            compiled.output_node,
-            deadline=self.deadline_seconds,
-            on_progress=show,
-            uploads=uploads,
-        )
+    async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
+        spec = lease.spec
+        rendered = await render(lease, backend, self.provisions, self.supplier)
+        watch.lap("run")
+        image = await self.threads.run(to_output, rendered, spec.output_format)
+        return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)
 
 
 def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
@@ -199,3 +294,11 @@ def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
     weighted = zip(loras, values.loras, strict=True)
     chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
     return ChosenModels(checkpoint.file, checkpoint.family, chosen, checkpoint.channels)
+
+
+def _needed(files: Sequence[ModelFile]) -> tuple[NeededModel, ...]:
+    return tuple(NeededModel(file.place.kind, file.name, file.field, file.file, file.family) for file in files)
+
+
+def _upload(picture: Picture) -> Upload:
+    return Upload(picture.name, picture.png)

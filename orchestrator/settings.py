@@ -91,8 +91,14 @@ class Settings(_Frozen):
     """How long a picture's URL may take."""
     queue_limit: int = Field(64, ge=1)
     """Jobs that may wait; the next is refused with 429."""
+    queue_seconds: float = Field(3600.0, gt=0)
+    """How long a job may wait for a backend before it fails."""
+    affinity_seconds: float = Field(30.0, ge=0)
+    """How long the first job in line may be passed over for jobs whose checkpoint a backend has loaded."""
     deadline_seconds: float = Field(600.0, gt=0)
-    """How long a job may run at a backend before it is cancelled and answered with 504."""
+    """How long a job may run at a backend before it is cancelled there and fails."""
+    wait_seconds: float = Field(600.0, gt=0)
+    """How long a request waits for its job before it is answered with 504 and the job's address; the job goes on."""
     shelf_gb: float = Field(60.0, gt=0)
     """Disk that fetched models may use, in 10^9 bytes; the least recently used ones go first."""
     models_url: str = ""

@@ -1,36 +1,126 @@
-"""`/jobs/{id}`: where a job stands."""
+"""`/jobs/{id}`: where a job stands, cancelling it, the graph that it runs; and what answers say about a job."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from urllib.parse import quote
 
 from aiohttp import web
 
-from orchestrator.api.keys import BOARD
-from orchestrator.errors import JobNotFound
-from orchestrator.jobs.job import Failed, Fetching, Job, Running, Succeeded
+from orchestrator.api.keys import RECEPTION, SIGNER
+from orchestrator.api.problems import job_url
+from orchestrator.errors import JobEnded, JobUnfinished, OrchestratorError
+from orchestrator.jobs.engine import Cancellation
+from orchestrator.jobs.job import Cancelled, Failed, Fetching, Job, Queued, Running, Succeeded
+
+_LISTED = 20
+_CANCEL_SECONDS = 15.0
+"""How long a DELETE waits for a backend to let a job go."""
 
 
 async def get_job(request: web.Request) -> web.Response:
     """GET /jobs/{id}"""
-    job = request.app[BOARD].find(request.match_info["id"])
-    if job is None:
-        raise JobNotFound
-    return web.json_response(_described(job), headers={"Cache-Control": "no-store"})
+    return _answer(request, await _job(request))
 
 
-def _described(job: Job) -> dict[str, object]:
-    described: dict[str, object] = {
+async def cancel_job(request: web.Request) -> web.Response:
+    """DELETE /jobs/{id}: 200 when the job is cancelled, 202 while its backend is being told, 409 when it had ended"""
+    job_id = request.match_info["id"]
+    if await request.app[RECEPTION].cancel(job_id) is Cancellation.ASKED:
+        with suppress(OrchestratorError):
+            try:
+                await request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS)
+            except JobUnfinished:
+                return _answer(request, await _job(request), status=202)
+    job = await _job(request)
+    if not isinstance(job.state, Cancelled):
+        raise JobEnded(f"The job had {job.state.kind} before it could be cancelled")
+    return _answer(request, job)
+
+
+async def get_prompt(request: web.Request) -> web.Response:
+    """GET /jobs/{id}/prompt: the graph as it ran, in ComfyUI's API format, which its editor opens"""
+    job = await _job(request)
+    headers = {"Content-Disposition": f'attachment; filename="{job.spec.widget}-{job.id}.json"'}
+    return web.json_response(job.spec.graph, headers=headers)
+
+
+def accepted(request: web.Request, job: Job) -> web.Response:
+    """202, for a caller that comes back."""
+    return _answer(request, job, status=202)
+
+
+def image_url(request: web.Request, job: Job) -> str:
+    """The temporary link of the image of a job that succeeded."""
+    assert isinstance(job.state, Succeeded), "only a job that succeeded has an image"
+    return request.app[SIGNER].url(job.state.image, job.state.expires_at)
+
+
+def answer_headers(job: Job) -> dict[str, str]:
+    """Job id, seed, the parameters that were ignored, and how long each stage took (milliseconds, `Server-Timing`)."""
+    headers = {
+        "X-Job-Id": job.id,
+        "Server-Timing": ", ".join(f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in job.timings),
+    }
+    if job.spec.seed is not None:
+        headers["X-Seed"] = str(job.spec.seed)
+    if job.spec.ignored:
+        headers["X-Ignored-Parameters"] = _listed(job.spec.ignored)
+    return headers
+
+
+def described(request: web.Request, job: Job) -> dict[str, object]:
+    """A job as callers see it."""
+    url = job_url(request, job.id)
+    told: dict[str, object] = {
         "id": job.id,
-        "widget": job.widget,
-        "state": job.state.name,
-        "seed": job.seed,
+        "widget": job.spec.widget,
+        "state": job.state.kind,
+        "seed": job.spec.seed,
+        "created": job.spec.created,
+        "ended": job.ended,
+        "attempt": job.attempt,
         "timings": {stage: round(seconds, 4) for stage, seconds in job.timings},
+        "links": {"self": url, "events": f"{url}/events", "prompt": f"{url}/prompt"},
     }
     match job.state:
         case Fetching(model, received, total, rate, left):
-            described |= {"model": model, "received_bytes": received, "total_bytes": total}
-            described |= {"bytes_per_second": round(rate), "seconds_left": None if left is None else round(left, 1)}
-        case Running(backend, node, step, steps):
-            described |= {"backend": backend, "node": node, "step": step, "steps": steps}
-        case Succeeded(url, expires_at):
-            described |= {"url": url, "expires_at": expires_at}
-        case Failed(code, detail):
-            described |= {"code": code, "detail": detail}
-    return described
+            told |= {"model": model, "received_bytes": received, "total_bytes": total}
+            told |= {"bytes_per_second": rate, "seconds_left": left}
+        case Queued(place, eta):
+            told |= {"place": place, "eta": eta}
+        case Running(backend, node, step, steps, nodes_done, nodes):
+            told |= {"backend": backend, "node": node, "step": step, "steps": steps}
+            told |= {"nodes_done": nodes_done, "nodes": nodes}
+        case Succeeded(_, expires_at):
+            told |= {"url": image_url(request, job), "expires_at": expires_at}
+        case Failed(code, detail, fields):
+            told |= {"code": code, "detail": detail}
+            told["errors"] = [{"field": item.field, "message": item.message} for item in fields]
+    return told
+
+
+def _answer(request: web.Request, job: Job, status: int = 200) -> web.Response:
+    headers = {"Cache-Control": "no-store"} | answer_headers(job)
+    if not job.has_ended:
+        headers["Retry-After"] = str(_come_again(job))
+    if status == 202:
+        headers["Location"] = job_url(request, job.id)
+    return web.json_response(described(request, job), status=status, headers=headers)
+
+
+def _come_again(job: Job) -> int:
+    """Whole seconds after which asking for the job is worth while."""
+    match job.state:
+        case Queued(eta=float(seconds)) | Fetching(seconds_left=float(seconds)):
+            return max(1, min(60, round(seconds)))
+    return 1
+
+
+async def _job(request: web.Request) -> Job:
+    return await request.app[RECEPTION].job(request.match_info["id"])
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names as a header can carry them: percent-encoded, since they are the caller's own text."""
+    shown = [quote(name[:64], safe=" ", errors="replace") for name in names[:_LISTED]]
+    return ", ".join(shown + ([f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []))

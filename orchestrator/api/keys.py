@@ -3,20 +3,24 @@
 from aiohttp import web
 
 from orchestrator.api.admission import Admission
+from orchestrator.api.idempotency import RequestKeys
 from orchestrator.comfy.pool import Pool
 from orchestrator.images.encode import OutputFormat
 from orchestrator.images.links import LinkSigner
 from orchestrator.images.store import ImageStore
-from orchestrator.jobs.board import Board
+from orchestrator.jobs.engine import JobEngine
 from orchestrator.models.outlet import Outlet
-from orchestrator.pipeline import Pipeline
+from orchestrator.pipeline import Reception
 
 ADMISSION = web.AppKey("admission", Admission)
-PIPELINE = web.AppKey("pipeline", Pipeline)
+RECEPTION = web.AppKey("reception", Reception)
+ENGINE: web.AppKey[JobEngine] = web.AppKey("engine")
 POOL = web.AppKey("pool", Pool)
 STORE = web.AppKey("store", ImageStore)
 SIGNER = web.AppKey("signer", LinkSigner)
 OUTLET = web.AppKey("outlet", Outlet)
 MODEL_SIGNER = web.AppKey("model_signer", LinkSigner)
-BOARD = web.AppKey("board", Board)
+REQUEST_KEYS = web.AppKey("request_keys", RequestKeys)
 OUTPUT_FORMAT: web.AppKey[OutputFormat] = web.AppKey("output_format")
+WAIT = web.AppKey("wait", float)
+"""Seconds that a request waits for its job."""

@@ -11,11 +11,10 @@ from aiohttp import web
 
 from orchestrator.api.body import parse_json
 from orchestrator.api.decode import json_object
-from orchestrator.api.keys import ADMISSION, PIPELINE
+from orchestrator.api.jobs import answer_headers, image_url
 from orchestrator.api.problems import headers_of, status_of
-from orchestrator.api.widgets import answer_headers, output_format
+from orchestrator.api.waiting import Asked, ended, submit, wish_of
 from orchestrator.errors import FieldError, InvalidParameters, OrchestratorError
-from orchestrator.pipeline import WidgetRequest
 
 WIDGET_IDS: Mapping[str, str] = {"1782399147535691776": "inpaint"}
 """MyShell's id of a widget to its name here; a name is taken too."""
@@ -27,14 +26,16 @@ async def run_widget(request: web.Request) -> web.Response:
     """POST /public/v1/widget/run"""
     traced = {_TRACE: request.headers[_TRACE]} if _TRACE in request.headers else {}
     try:
-        with request.app[ADMISSION].enter():
-            envelope = await json_object(request)
-            name, raw = _widget_name(envelope), await _input(envelope)
-            answer = await request.app[PIPELINE].run(WidgetRequest(name, raw, output_format(request)))
+        job = await ended(request, await submit(request, _asked), wish_of(request))
     except OrchestratorError as error:
-        return _failure(error, traced)
-    result = {"success": True, "result": json.dumps({"url": answer.url})}
-    return web.json_response(result, headers=answer_headers(answer) | traced)
+        return _failure(request, error, traced)
+    result = {"success": True, "result": json.dumps({"url": image_url(request, job)})}
+    return web.json_response(result, headers=answer_headers(job) | traced)
+
+
+async def _asked(request: web.Request) -> Asked:
+    envelope = await json_object(request)
+    return _widget_name(envelope), await _input(envelope)
 
 
 def _widget_name(envelope: Mapping[str, object]) -> str:
@@ -54,7 +55,7 @@ async def _input(envelope: Mapping[str, object]) -> Mapping[str, object]:
     return given
 
 
-def _failure(error: OrchestratorError, headers: Mapping[str, str]) -> web.Response:
+def _failure(request: web.Request, error: OrchestratorError, headers: Mapping[str, str]) -> web.Response:
     body = {
         "success": False,
         "error_code": error.code,
@@ -63,4 +64,4 @@ def _failure(error: OrchestratorError, headers: Mapping[str, str]) -> web.Respon
         "errors": [{"field": item.field, "message": item.message} for item in error.fields],
         "retryable": error.retryable,
     }
-    return web.json_response(body, status=status_of(error), headers=headers_of(error) | dict(headers))
+    return web.json_response(body, status=status_of(error), headers=headers_of(request, error) | dict(headers))

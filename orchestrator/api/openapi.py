@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from orchestrator.api.keys import PIPELINE
+from orchestrator.api.keys import RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
 
@@ -45,6 +45,7 @@ _PROBLEMS: Mapping[str, str] = {
     "403": "The link has expired or was not signed by this service; Civitai does not give this model to everybody",
     "404": "No such widget, model, job or image",
     "408": "The body came too slowly",
+    "409": "The Idempotency-Key came with another request; or the job was cancelled, or had ended before it could be",
     "410": "The model was taken away at Civitai",
     "413": "The body is too large",
     "415": "The body is compressed",
@@ -53,8 +54,73 @@ _PROBLEMS: Mapping[str, str] = {
     "451": "Civitai does not serve this service's region",
     "502": "The backend failed, or a model that came is not the one promised",
     "503": "No backend can run this now, or Civitai does not answer; see Retry-After",
-    "504": "The backend took too long",
+    "504": "The backend took too long; or the wait is over and the job goes on, see Location",
     "507": "The image store or the shelf of models is full",
+}
+
+
+_TEXT: Described = {"type": "string"}
+_ASKED: Sequence[Described] = (
+    {
+        "name": "Prefer",
+        "in": "header",
+        "description": "`respond-async` answers with 202 at once, `wait=20` after so many seconds at the latest",
+        "schema": _TEXT,
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The same request under the same key is the same job, however often it is sent",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+    {"name": "X-Priority", "in": "header", "schema": {"enum": ["high", "normal", "low"], "default": "normal"}},
+    {
+        "name": "X-Cancel-On-Disconnect",
+        "in": "header",
+        "description": "`true` cancels the job when its caller hangs up",
+        "schema": {"enum": ["true", "false"], "default": "false"},
+    },
+)
+_JOB: Described = {
+    "type": "object",
+    "required": ["id", "widget", "state", "seed", "created", "ended", "attempt", "timings", "links"],
+    "properties": {
+        "id": {"type": "string", "format": "uuid"},
+        "widget": _TEXT,
+        "state": {"enum": ["fetching", "queued", "running", "succeeded", "failed", "cancelled"]},
+        "seed": {"type": ["integer", "null"]},
+        "created": {"type": "number", "description": "Seconds since the epoch"},
+        "ended": {"type": ["number", "null"], "description": "Seconds since the epoch"},
+        "attempt": {"type": "integer", "description": "Which run this is; a job whose backend is lost runs again"},
+        "timings": {
+            "type": "object",
+            "additionalProperties": {"type": "number"},
+            "description": "Seconds of each stage",
+        },
+        "links": {"type": "object", "additionalProperties": {"type": "string", "format": "uri"}},
+        "model": {"type": "string", "description": "fetching: the model that is on its way"},
+        "received_bytes": {"type": "integer", "description": "fetching"},
+        "total_bytes": {"type": ["integer", "null"], "description": "fetching"},
+        "bytes_per_second": {"type": "integer", "description": "fetching: 0 while unknown"},
+        "seconds_left": {"type": ["number", "null"], "description": "fetching: of this model"},
+        "place": {"type": "integer", "description": "queued: jobs that are before it"},
+        "eta": {"type": ["number", "null"], "description": "queued: seconds until it is expected to have ended"},
+        "backend": {"type": "string", "description": "running"},
+        "node": {"type": "string", "description": "running: title of the node at work"},
+        "step": {"type": "integer"},
+        "steps": {"type": "integer"},
+        "nodes_done": {"type": "integer"},
+        "nodes": {"type": "integer"},
+        "url": {"type": "string", "format": "uri", "description": "succeeded: the image's temporary link"},
+        "expires_at": {"type": "number", "description": "succeeded: seconds since the epoch"},
+        "code": {"type": "string", "description": "failed: the error's class as a word"},
+        "detail": {"type": "string", "description": "failed"},
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"field": _TEXT, "message": _TEXT}},
+            "description": "failed: complaints about single fields of the request",
+        },
+    },
 }
 
 
@@ -81,6 +147,7 @@ def _widget_path(widget: Widget) -> Described:
     schema = json_schema(widget)
     body = {kind: {"schema": schema} for kind in ("application/json", "multipart/form-data")}
     done = _json("The image's temporary link", _LINK) | {"headers": _HEADERS}
+    kept = _json("The job, for who asked not to wait", _job()) | {"headers": _HEADERS | {"Location": {"schema": _TEXT}}}
     return {
         "get": _operation(
             f"describe_{widget.name}",
@@ -90,7 +157,8 @@ def _widget_path(widget: Widget) -> Described:
         "post": _operation(
             f"run_{widget.name}",
             widget.title,
-            {"200": done, **_failures(*_PROBLEMS)},
+            {"200": done, "202": kept, **_failures(*_PROBLEMS)},
+            _ASKED,
             description=widget.description,
             requestBody={"required": True, "content": body},
         ),
@@ -114,6 +182,32 @@ def _myshell_path() -> Described:
     }
 
 
+def _job() -> Described:
+    return {"$ref": "#/components/schemas/Job"}
+
+
+def _job_paths() -> Described:
+    """What can be done with a job."""
+    which = [_parameter("id", "path")]
+    last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string", "pattern": "^[0-9]{1,15}$"}}
+    stream = {"description": "Server-sent events to the job's end", "content": {"text/event-stream": {"schema": _TEXT}}}
+    heard: Described = {"description": "The end was heard already"}
+    told = _json("The job", _job())
+    graph = _json("The graph in ComfyUI's API format", {"type": "object"})
+    cancelled = {"200": told, "202": _json("Its backend is being told", _job()), **_failures("404", "409")}
+    heard_all = {"200": stream, "204": heard, **_failures("404", "422")}
+    return {
+        "/jobs/{id}": {
+            "get": _operation("get_job", "Where a job stands", {"200": told, **_failures("404")}, which),
+            "delete": _operation("cancel_job", "Cancel a job, queued or running", cancelled, which),
+        },
+        "/jobs/{id}/events": {"get": _operation("get_events", "What happens to a job", heard_all, [*which, last])},
+        "/jobs/{id}/prompt": {
+            "get": _operation("get_prompt", "The graph as it ran", {"200": graph, **_failures("404")}, which)
+        },
+    }
+
+
 def describe(widgets: Mapping[str, Widget]) -> Described:
     """The OpenAPI document of a service with these widgets."""
     anything: Described = {"type": "object"}
@@ -122,7 +216,6 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
     fetched = {"200": image, **_failures("403", "404")}
     model = {"200": {"description": "The file", "content": {"application/octet-stream": {}}}, **_failures("403", "404")}
     by_content = [_parameter("sha256", "path"), *signed[1:]]
-    job = {"200": _json("The job", anything), **_failures("404")}
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
@@ -132,7 +225,7 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
         "/public/v1/widget/run": _myshell_path(),
         "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
         "/models/{sha256}": {"get": _operation("get_model", "A model's file for a backend", model, by_content)},
-        "/jobs/{id}": {"get": _operation("get_job", "Where a job stands", job, [_parameter("id", "path")])},
+        **_job_paths(),
         "/healthz": {"get": _operation("healthz", "Alive", {"200": _json("Alive", anything)})},
         "/readyz": {
             "get": _operation(
@@ -145,10 +238,10 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
         "openapi": "3.1.0",
         "info": {"title": "ComfyUI orchestrator", "version": version("comfy-orchestrator")},
         "paths": paths,
-        "components": {"schemas": {"Problem": _PROBLEM}},
+        "components": {"schemas": {"Problem": _PROBLEM, "Job": _JOB}},
     }
 
 
 async def get_openapi(request: web.Request) -> web.Response:
     """GET /openapi.json"""
-    return web.json_response(describe(request.app[PIPELINE].widgets))
+    return web.json_response(describe(request.app[RECEPTION].widgets))

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from orchestrator import errors
+from orchestrator.api.keys import SIGNER
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,9 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.ImageNotFound: 404,
     errors.LinkExpired: 403,
     errors.JobNotFound: 404,
+    errors.JobEnded: 409,
+    errors.JobCancelled: 409,
+    errors.KeyReused: 409,
     errors.RequestError: 400,
     errors.ModelNotFound: 404,
     errors.ModelGone: 410,
@@ -34,6 +38,7 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.QueueFull: 429,
     errors.NoBackend: 503,
     errors.BackendTimeout: 504,
+    errors.JobUnfinished: 504,
     errors.BackendError: 502,
     errors.StorageFull: 507,
     errors.ShelfFull: 507,
@@ -47,11 +52,18 @@ def status_of(error: errors.OrchestratorError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def headers_of(error: errors.OrchestratorError) -> dict[str, str]:
-    """`Retry-After` in whole seconds where the error knows it."""
+def headers_of(request: web.Request, error: errors.OrchestratorError) -> dict[str, str]:
+    """`Retry-After` in whole seconds, and the address of a job that goes on, where the error knows it."""
     if isinstance(error, errors.QueueFull | errors.ModelUnavailable):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    if isinstance(error, errors.JobUnfinished):
+        return {"Location": job_url(request, error.job_id), "X-Job-Id": error.job_id}
     return {}
+
+
+def job_url(request: web.Request, job_id: str) -> str:
+    """Where a job can be asked for."""
+    return f"{request.app[SIGNER].base_url}/jobs/{job_id}"
 
 
 def problem(
@@ -80,7 +92,7 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if status >= 500:
             log.error("%s %s: %s", request.method, request.path, error.detail)
         answer = problem(status, error.code, error.detail, error.fields, error.retryable)
-        answer.headers.update(headers_of(error))
+        answer.headers.update(headers_of(request, error))
         return answer
     except web.HTTPException as error:
         if error.status < 400:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from orchestrator.api import health, images, jobs, models, myshell, openapi, samplers, widgets
+from orchestrator.api import events, health, images, jobs, models, myshell, openapi, samplers, widgets
 
 ROUTES = (
     web.get("/widgets", widgets.list_widgets),
@@ -13,6 +13,9 @@ ROUTES = (
     web.get("/images/{key}", images.get_image),
     web.get("/models/{sha256}", models.get_model),
     web.get("/jobs/{id}", jobs.get_job),
+    web.delete("/jobs/{id}", jobs.cancel_job),
+    web.get("/jobs/{id}/events", events.get_events, allow_head=False),
+    web.get("/jobs/{id}/prompt", jobs.get_prompt),
     web.get("/openapi.json", openapi.get_openapi),
     web.get("/healthz", health.healthz),
     web.get("/readyz", health.readyz),

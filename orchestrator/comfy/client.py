@@ -7,11 +7,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
 
 from orchestrator.comfy.catalog import Catalog
-from orchestrator.comfy.execution import Execution, Progress, node_name
-from orchestrator.comfy.following import Following
+from orchestrator.comfy.execution import Execution, node_name
+from orchestrator.comfy.following import Following, OnProgress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
 from orchestrator.comfy.messages import Message, PreviewFrame, Status, Unknown
@@ -48,6 +49,7 @@ class BackendClient:
         self._wire = Wire(url, name=name, headers=headers, limits=self._limits)
         self._uploads = Uploads(self._wire)
         self._followed: dict[str, Following] = {}
+        self._leaving = False
         self._queue_remaining: int | None = None
         self._listener = Listener(
             url,
@@ -127,21 +129,30 @@ class BackendClient:
         output_node: str,
         *,
         deadline: float,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: OnProgress | None = None,
         uploads: Sequence[Upload] = (),
+        resume: bool = False,
     ) -> bytes:
         """Runs the graph and returns the first image of `output_node`, the bytes of a file as the backend wrote it.
 
-        `prompt_id` is a UUID of its own for each run; `deadline` is in seconds and covers everything; `uploads` are the
-        pictures that the graph refers to, sent if need be; `on_progress` is called from this task, with the newest
-        progress only. Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost or BackendTimeout. Whenever it
-        ends without knowing the job's end, and when it is cancelled, the job is cancelled at the backend.
+        `prompt_id` is a UUID of its own for each run; `deadline` is in seconds, from now until the backend begins, and
+        again from there; `uploads` are the pictures that the graph refers to, sent if need be; `on_progress` is awaited
+        in this task, with the newest progress only. With `resume` nothing is sent: the backend was given the job
+        before, and what became of it is found out.
+
+        Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost or BackendTimeout. Whenever it ends without
+        knowing the job's end, and when it is cancelled, the job is cancelled at the backend, unless `leave` was called.
         """
         execution = Execution(prompt_id, graph)
         following = self._followed[prompt_id] = Following(execution, self._wire, self._limits)
         try:
-            async with asyncio.timeout(deadline):
-                entry = await self._to_end(graph, following, uploads, on_progress)
+            async with asyncio.timeout(deadline) as limit:
+                following.on_begin = partial(_set_back, limit, deadline)
+                if resume:
+                    following.resume()
+                else:
+                    await self._begin(graph, following, uploads)
+                entry = await self._to_end(following, on_progress)
                 images = execution.outcome(entry).images.get(output_node)
                 if not images:
                     what = node_name(graph, output_node, "")
@@ -152,19 +163,28 @@ class BackendClient:
         finally:
             del self._followed[prompt_id]
 
-    async def _to_end(
-        self,
-        graph: Graph,
-        following: Following,
-        uploads: Sequence[Upload],
-        on_progress: Callable[[Progress], None] | None,
-    ) -> object:
+    def leave(self, prompt_id: str) -> None:
+        """Should the `run` of this job be cancelled, the job stays at the backend."""
+        following = self._followed.get(prompt_id)
+        if following is not None:
+            following.left = True
+
+    def leave_all(self) -> None:
+        """Jobs whose `run` is cancelled from now on stay at the backend: the service is stopping, and comes again."""
+        self._leaving = True
+
+    async def _begin(self, graph: Graph, following: Following, uploads: Sequence[Upload]) -> None:
         try:
             await self._submit(graph, following, uploads)
+        except BaseException:
+            await self._abandon(following)
+            raise
+
+    async def _to_end(self, following: Following, on_progress: OnProgress | None) -> object:
+        try:
             return await following.to_end(on_progress)
         finally:
-            if following.at_backend:
-                await self._abandon(following.prompt_id)
+            await self._abandon(following)
 
     async def _submit(self, graph: Graph, following: Following, uploads: Sequence[Upload]) -> None:
         with suppress(TimeoutError):
@@ -204,12 +224,15 @@ class BackendClient:
         following.at_backend = not isinstance(answer, Refused)
         return answer
 
-    async def _abandon(self, prompt_id: str) -> None:
+    async def _abandon(self, following: Following) -> None:
+        """Has the backend drop the job, where it may still have it."""
+        if not following.at_backend or following.left or self._leaving:
+            return
         try:
             async with asyncio.timeout(self._limits.abandon):
-                await self.cancel(prompt_id)
+                await self.cancel(following.prompt_id)
         except (BackendError, TimeoutError) as error:
-            log.warning('Job %s may still run at backend "%s": %s', prompt_id, self.name, error)
+            log.warning('Job %s may still run at backend "%s": %s', following.prompt_id, self.name, error)
 
     def _begin_life(self) -> None:
         # A new socket may be a restarted backend, and whatever was said since the old one broke was not heard.
@@ -234,3 +257,8 @@ class BackendClient:
     def _nudge_all(self) -> None:
         for following in self._followed.values():
             following.nudge()
+
+
+def _set_back(limit: asyncio.Timeout, seconds: float) -> None:
+    if not limit.expired():
+        limit.reschedule(asyncio.get_running_loop().time() + seconds)

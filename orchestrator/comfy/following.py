@@ -7,7 +7,7 @@ queue first: a job that ends between the two reads is then in the history that i
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from orchestrator.comfy.messages import Executing, Message
 from orchestrator.comfy.wire import Limits, Wire
 from orchestrator.errors import BackendLost, JobInterrupted
 
+OnProgress = Callable[[Progress], Awaitable[None]]
 _SOON = 0.02
 _RETRY = 0.25
 _MISSES = 2
@@ -29,6 +30,10 @@ class Following:
         """True while the backend may hold the job: from just before it is submitted until its end is known."""
         self.cancelled = False
         """True when we have asked the backend to drop the job."""
+        self.left = False
+        """True when the backend shall keep the job whatever becomes of us."""
+        self.on_begin: Callable[[], None] | None = None
+        """Called once, when the backend is seen to work on the job."""
         self.doubt = ""
         """Why it is not known whether the job was accepted; empty when it was."""
         self.prompt_id = execution.prompt_id
@@ -44,6 +49,9 @@ class Following:
 
     def hear(self, message: Message) -> None:
         """One message of this job. Returns at once."""
+        begun, self.on_begin = self.on_begin, None
+        if begun is not None:
+            begun()
         if self._execution.fold(message):
             self._progressed = True
             self._wake.set()
@@ -57,7 +65,12 @@ class Following:
         self._next_look = 0.0
         self._wake.set()
 
-    async def to_end(self, on_progress: Callable[[Progress], None] | None) -> object:
+    def resume(self) -> None:
+        """The backend was given the job by an earlier life of the service."""
+        self.at_backend = True
+        self.doubt = "The backend no longer knows the job that it had before the service was restarted"
+
+    async def to_end(self, on_progress: OnProgress | None) -> object:
         """The history entry (decoded JSON), which may tell of a failure.
 
         Raises BackendLost when the job is gone or the backend has not answered for `grace` seconds, JobInterrupted when
@@ -70,7 +83,7 @@ class Following:
             await self._woken()
             if self._progressed and on_progress is not None:
                 self._progressed = False
-                on_progress(self._execution.progress)
+                await on_progress(self._execution.progress)
             if time.monotonic() >= self._next_look:
                 seen = await self._look()
                 if isinstance(seen, _Ended):

@@ -1,5 +1,6 @@
 """What the pool knows of one backend: its connection, its catalogue, its job. Does nothing by itself."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -33,20 +34,25 @@ class Place:
     connection: Connection = "connecting"
     since: float = field(default_factory=time.time)
     catalog: Catalog | None = None
-    busy: bool = False
     model: str | None = None
-    freed: float = 0.0
+    jobs: int = 0
+    """At the backend now: one that runs, and perhaps one that waits there."""
     jobs_done: int = 0
     jobs_lost: int = 0
+    up: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while the backend is ready."""
+    down: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while it is not."""
+
+    def __post_init__(self) -> None:
+        self.down.set()
 
     def change(self, connection: Connection) -> None:
         """Another state, from now on."""
         self.connection, self.since = connection, time.time()
-
-    @property
-    def idle(self) -> bool:
-        """True when a job can start here at once."""
-        return self.connection == "ready" and not self.busy
+        come, gone = (self.up, self.down) if connection == "ready" else (self.down, self.up)
+        come.set()
+        gone.clear()
 
     @property
     def state(self) -> BackendState:
@@ -56,7 +62,7 @@ class Place:
             url=self.backend.url,
             connection=self.connection,
             since=self.since,
-            busy=self.busy,
+            busy=self.jobs > 0,
             model=self.model,
             classes=len(self.catalog.classes) if self.catalog else 0,
             jobs_done=self.jobs_done,
@@ -78,8 +84,9 @@ class Place:
 
     def take(self, model: str) -> None:
         """A job with this model goes to the backend."""
-        self.busy, self.model = True, model
+        self.jobs += 1
+        self.model = model
 
     def free(self) -> None:
-        """The job is over."""
-        self.busy, self.freed = False, time.monotonic()
+        """A job is over."""
+        self.jobs -= 1

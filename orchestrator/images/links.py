@@ -22,14 +22,14 @@ class LinkSigner:
 
     def __init__(self, secret: bytes, base_url: str, path: str = "images") -> None:
         self._secret = secret
-        self._base_url = base_url.rstrip("/")
+        self.base_url = base_url.rstrip("/")
         self._path = path
 
     def url(self, key: str, expires_at: float) -> str:
         """The public URL of what is kept as `key` (of URL-safe characters) until `expires_at`."""
         expires = math.ceil(expires_at)
         query = urlencode({"expires": expires, "signature": self._signature(key, expires)})
-        return f"{self._base_url}/{self._path}/{key}?{query}"
+        return f"{self.base_url}/{self._path}/{key}?{query}"
 
     def check(self, key: str, expires: str, signature: str, now: float) -> int:
         """The expiry of a link whose parts came with a request; raises LinkExpired if it is over or not our

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _SUFFIXES = {"image/jpeg": "jpg", "image/png": "png"}
 _CONTENT_TYPES = {suffix: content_type for content_type, suffix in _SUFFIXES.items()}
 _KEY = re.compile(r"[A-Za-z0-9_-]{32}\.(?P<expires>[0-9]{1,12})\.(?P<suffix>jpg|png)", re.ASCII)
-_PART = re.compile(r"\.[A-Za-z0-9_-]{32}\.[0-9]{1,12}\.(jpg|png)\.part", re.ASCII)
+_PART = re.compile(r"\.[A-Za-z0-9_-]{32}\.[0-9]{1,12}\.(jpg|png)\.[0-9a-f]{8}\.part", re.ASCII)
 _STALE_SECONDS = 3600.0
 """A temporary file this old was left by a service that died while writing."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -44,6 +44,11 @@ class StoredImage:
     """Bytes."""
     expires_at: float
     """Seconds since 1970."""
+
+
+def new_name() -> str:
+    """A name for an image that nobody can guess: 192 random bits in 32 URL-safe characters."""
+    return secrets.token_urlsafe(24)
 
 
 class ImageStore:
@@ -111,14 +116,15 @@ class ImageStore:
         if free - expected < self._floor:
             raise StorageFull("The disk of the image store is nearly full; try again later")
 
-    async def put(self, data: bytes, content_type: str) -> StoredImage:
+    async def put(self, data: bytes, content_type: str, name: str | None = None) -> StoredImage:
         """Keeps `data`, of content type image/jpeg or image/png: whole under its name or not at all.
 
-        Raises StorageFull, or StorageError if the disk fails.
+        `name` is one of `new_name`, a fresh one if None; `find` finds the image by it. Raises StorageFull, or
+        StorageError if the disk fails.
         """
         self.ensure_room(len(data))
         expires = int(self._clock() + self._lifetime)
-        key = f"{secrets.token_urlsafe(24)}.{expires}.{_SUFFIXES[content_type]}"
+        key = f"{name or new_name()}.{expires}.{_SUFFIXES[content_type]}"
         self._used += len(data)
         try:
             await asyncio.to_thread(_write, self._folder / key, data)
@@ -140,6 +146,14 @@ class ImageStore:
         except OSError as error:
             raise ImageNotFound from error
         return StoredImage(key, path, _CONTENT_TYPES[match["suffix"]], status.st_size, float(match["expires"]))
+
+    async def find(self, name: str) -> StoredImage | None:
+        """The image that was put under this name and has not expired, if there is one."""
+        keys = await asyncio.to_thread(lambda: [path.name for path in _files(self._folder) if path.name[:32] == name])
+        for key in keys:
+            with suppress(ImageNotFound):
+                return await self.open(key)
+        return None
 
     async def sweep(self) -> int:
         """Deletes expired images and temporary files left behind, and measures the rest. Returns how many went."""
@@ -164,7 +178,8 @@ class ImageStore:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
+    # A name of its own for each try: another life of the service may have left a part of the same image.
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         with part.open("xb") as file:
             file.write(data)

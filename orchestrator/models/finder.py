@@ -19,17 +19,16 @@ from orchestrator.models.client import CivitaiClient
 from orchestrator.models.download import Downloader, RemoteFile, Tell
 from orchestrator.models.flight import SingleFlight
 from orchestrator.models.header import Header, NotSafetensors
-from orchestrator.models.layout import Place, stem_of
-from orchestrator.models.locks import FileLock
+from orchestrator.models.layout import SUFFIX, Place, stem_of
 from orchestrator.models.look import Looker
 from orchestrator.models.names import Names
+from orchestrator.models.pins import Pins
 from orchestrator.models.reference import BadReference, CivitaiVersion, Kind, LocalName, read_reference
 from orchestrator.models.shelf import Shelf
 from orchestrator.models.speed import Progress
 
 log = logging.getLogger(__name__)
 
-_PIN_SECONDS = 0.02
 _WORD: dict[Kind, str] = {"checkpoint": "checkpoint", "lora": "LoRA"}
 
 
@@ -76,6 +75,7 @@ class ModelFinder:
         self._shelf = shelf
         self._names = names or Names()
         self._supply = supply
+        self._pins = Pins(shelf)
         self._fetching: SingleFlight[Place, None] = SingleFlight()
         self._listeners: dict[Place, list[Tell]] = {}
 
@@ -121,22 +121,36 @@ class ModelFinder:
                 )
             return _file(name, field, found, made_for)
 
+    def recall(self, kind: Kind, name: str, field: str, file: str, made_for: str) -> ModelFile:
+        """A model that was found before, in this process or another, from what was written down of it."""
+        return ModelFile(name, file, made_for, field, Place(self._shelf.root, kind, file.removesuffix(SUFFIX)))
+
     @asynccontextmanager
     async def hold(self, files: Sequence[ModelFile], tell: Tell) -> AsyncGenerator[None, None]:
-        """All the files on the shelf, and none of them deleted, while the block lasts. Fetches what is missing, one by
-        one, and tells how far it is. Raises a ModelError naming the field, or a StorageError."""
-        with ExitStack() as pins:
-            for file in files:
-                pins.enter_context(await self._pin(file.place))
-            for file in files:
-                with _naming(file.field):
-                    await self._ensure(file, tell)
+        """All the files on the shelf, and none of them deleted, while the block lasts: `pin` and `fetch` in one."""
+        with await self.pin(files):
+            await self.fetch(files, tell)
             yield
 
-    async def _pin(self, place: Place) -> FileLock:
-        while (lock := self._shelf.try_pin(place)) is None:  # noqa: ASYNC110 - another process holds it
-            await asyncio.sleep(_PIN_SECONDS)
-        return lock
+    async def pin(self, files: Sequence[ModelFile]) -> ExitStack:
+        """From now until the answer is closed none of the files is deleted, those that are still to come included."""
+        with ExitStack() as pins:
+            for file in files:
+                pins.enter_context(await self._pins.pin(file.place))
+            return pins.pop_all()
+
+    async def are_here(self, files: Sequence[ModelFile]) -> bool:
+        """True if there is nothing to fetch."""
+        return await asyncio.to_thread(lambda: all(self._shelf.is_whole(file.place) for file in files))
+
+    async def fetch(self, files: Sequence[ModelFile], tell: Tell) -> None:
+        """Fetches what is missing of the pinned files, one by one, and tells how far it is.
+
+        Raises a ModelError naming the field, or a StorageError.
+        """
+        for file in files:
+            with _naming(file.field):
+                await self._ensure(file, tell)
 
     async def _ensure(self, file: ModelFile, tell: Tell) -> None:
         if await asyncio.to_thread(self._shelf.is_whole, file.place):
@@ -144,6 +158,8 @@ class ModelFinder:
         # It may have left the shelf since it was found there.
         found = await self._find(file.place.kind, file.name) if file.remote is None else None
         remote = file.remote if found is None else found.remote
+        if found is not None and found.place != file.place:
+            raise ModelNotFound(f"{file.name} stood for {file.file}, which is gone, and stands for another file now")
         if remote is None or self._supply is None:
             raise ModelNotFound(f"{file.name} was on the shelf a moment ago and is gone; try again")
         remote = replace(remote, family=file.family)

@@ -104,9 +104,11 @@ def _wait(backend: Backend, process: subprocess.Popen[bytes], log: Path, seconds
 
 
 @contextmanager
-def started(arguments: list[str], folder: Path, working_folder: Path, seconds: float = 120.0) -> Iterator[Backend]:
+def started(
+    arguments: list[str], folder: Path, working_folder: Path, seconds: float = 120.0, port: int | None = None
+) -> Iterator[Backend]:
     """A backend process with `--port` added to its arguments, from the first answer until it is stopped again."""
-    port, log = free_port(), folder / "log.txt"
+    port, log = port or free_port(), folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*arguments, "--port", str(port)],
@@ -149,8 +151,8 @@ def comfyui_arguments(python: str, models: Path, folder: Path) -> list[str]:
     places = {}
     for name in ("base", "input", "output", "temp", "user"):
         places[name] = folder / name
-        places[name].mkdir(parents=True)
-    (places["base"] / "custom_nodes").mkdir()
+        places[name].mkdir(parents=True, exist_ok=True)
+    (places["base"] / "custom_nodes").mkdir(exist_ok=True)
     extra = folder / "extra.yaml"
     ours = {"base_path": str(models), "checkpoints": "checkpoints", "loras": "loras"}
     pack = {"base_path": str(REPOSITORY), "custom_nodes": "comfyui_nodes"}

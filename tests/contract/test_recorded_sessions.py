@@ -119,7 +119,7 @@ async def test_an_interruption_ends_the_run_as_interrupted():
     async with playing("interrupted") as (fake, client, (graph,)):
         prompt_id, sampling = str(uuid4()), asyncio.Event()
 
-        def watch(progress: Progress) -> None:
+        async def watch(progress: Progress) -> None:
             if progress.steps == 400:
                 sampling.set()
 

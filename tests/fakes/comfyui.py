@@ -13,6 +13,7 @@ import gzip
 import json
 import signal
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +44,8 @@ class FakeComfyUI:
     """Runs while its `async with` block lasts; `stop`, `start` and `restart` within it keep the port.
 
     `catalog_json` is decoded `/object_info` (default: ComfyUI 0.3.64's and our node pack's), `result_png` what every
-    job makes, `run_seconds` how long each takes, `steps` how many its sampler counts. With `recording`, it plays that
-    session instead of making jobs up.
+    job makes (unless `paint` makes it of the prompt), `run_seconds` how long each takes, `steps` how many its sampler
+    counts. With `recording`, it plays that session instead of making jobs up.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class FakeComfyUI:
         *,
         catalog_json: Json | None = None,
         result_png: bytes | None = None,
+        paint: Callable[[Json], bytes] | None = None,
         run_seconds: float = 0.0,
         steps: int = 0,
         recording: Recording | None = None,
@@ -61,6 +63,7 @@ class FakeComfyUI:
     ) -> None:
         self.catalog_json = catalog_json if catalog_json is not None else known_object_info()
         self.result_png = result_png if result_png is not None else plain_png()
+        self.paint = paint
         self.run_seconds = run_seconds
         self.steps = steps
         self.recording = recording
@@ -248,10 +251,10 @@ class FakeComfyUI:
         folder, _, name = reference.removesuffix(" [temp]").rpartition("/")
         return ("temp", folder, name) in self.files
 
-    def _keep_picture(self, filename: str) -> Json:
+    def _keep_picture(self, filename: str, prompt: Json | None = None) -> Json:
         recorded = self.recording is not None
         kind, folder = ("output", "") if recorded else ("temp", OUTPUT_FOLDER)
-        self.files[kind, folder, filename] = self.result_png
+        self.files[kind, folder, filename] = self.paint(prompt) if self.paint and prompt else self.result_png
         return {"filename": filename, "subfolder": folder, "type": kind}
 
 

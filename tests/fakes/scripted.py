@@ -40,7 +40,7 @@ class Scripted:
     faults: Faults
     known: frozenset[str]
     has_file: Callable[[str], bool]
-    keep_picture: Callable[[str], Json]
+    keep_picture: Callable[[str, Json], Json]
     run_seconds: float
     steps: int
 
@@ -139,7 +139,7 @@ class Scripted:
             for node_id in busy:
                 await self._run_node(job, node_id, self.run_seconds / len(busy))
                 if node_id in last:
-                    outputs[node_id] = {"images": [self.keep_picture(f"fake_{job.number:05}_.png")]}
+                    outputs[node_id] = {"images": [self.keep_picture(f"fake_{job.number:05}_.png", job.prompt)]}
                     await self._say(job, "executed", {"node": node_id, "output": outputs[node_id]})
         except (_NodeRaised, _Interrupted) as error:
             data = {"node_id": node_id, "node_type": job.prompt[node_id]["class_type"], "executed": list(outputs)}

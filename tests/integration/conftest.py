@@ -1,4 +1,4 @@
-"""The whole service as a caller meets it: `orchestrator serve` without a config, on the embedded backend."""
+"""The whole service as a caller meets it: on the embedded backend as a process, on fake backends in this one."""
 
 import os
 import socket
@@ -12,6 +12,10 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+
+from tests.fakes.comfyui import FakeComfyUI
+from tests.integration.pictures import plain, png
+from tests.integration.services import Client, Service, some_models, started
 
 _START_SECONDS = 240.0
 
@@ -53,3 +57,26 @@ async def service(service_url: str) -> AsyncIterator[aiohttp.ClientSession]:
     """A caller's session with that service."""
     async with aiohttp.ClientSession(service_url, timeout=aiohttp.ClientTimeout(total=120)) as session:
         yield session
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeComfyUI]:
+    """A backend that answers at once."""
+    async with FakeComfyUI(result_png=png(plain())) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def start(tmp_path: Path) -> AsyncIterator[Service]:
+    """Starts a service with some models in front of a backend; `settings` override."""
+    some_models(tmp_path / "models")
+    clients: list[Client] = []
+
+    async def serve(backend_url: str, **settings: object) -> Client:
+        backends = [{"url": backend_url, "name": "fake"}]
+        clients.append(await started(tmp_path, **{"backends": backends} | settings))
+        return clients[-1]
+
+    yield serve
+    for client in clients:
+        await client.close()

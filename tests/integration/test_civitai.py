@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from orchestrator.api.keys import BOARD
+from orchestrator.api.keys import ENGINE
 from orchestrator.app import create_app
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings
@@ -83,7 +83,7 @@ async def test_a_job_tells_how_far_its_model_has_come(client: Client, civitai: F
     running = asyncio.create_task(post(client, model=64094))
     seen: list[dict[str, Any]] = []
     while not running.done():
-        ids = [job.id for job in client.server.app[BOARD].unfinished()]  # type: ignore[attr-defined]
+        ids = await client.server.app[ENGINE].unfinished()  # type: ignore[attr-defined]
         seen += [await (await client.get(f"/jobs/{job_id}")).json() for job_id in ids]
         await asyncio.sleep(0.02)
     assert (await running)[0] == 200

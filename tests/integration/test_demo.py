@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestServer
 from PIL import Image
 
 from orchestrator.api.problems import problem
-from orchestrator.demo.run import DemoService, run
+from orchestrator.demo.run import run
 from orchestrator.errors import OrchestratorError
 
 
@@ -17,7 +17,7 @@ async def test_the_demo_shows_before_mask_and_after(
     service_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "new" / "result.png"
-    await run(DemoService(service_url, lambda: ()), output)
+    await run(service_url, output)
     printed = capsys.readouterr().out
     assert f"{service_url}/images/" in printed
     assert all(stage in printed for stage in ("pictures", "compile", "queue", "run", "store"))
@@ -42,5 +42,5 @@ async def test_a_refusal_ends_the_demo_with_the_services_own_words(tmp_path: Pat
     app.add_routes([web.get("/readyz", ready), web.post("/widgets/inpaint", refuse)])
     async with TestServer(app) as server:
         with pytest.raises(OrchestratorError, match="507: The image store is full"):
-            await run(DemoService(str(server.make_url("")), lambda: ()), tmp_path / "result.png")
+            await run(str(server.make_url("")), tmp_path / "result.png")
     assert not (tmp_path / "result.png").exists()

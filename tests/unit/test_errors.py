@@ -9,7 +9,17 @@ def every_class(
 
 
 def made(kind: type[errors.OrchestratorError]) -> errors.OrchestratorError:
-    return kind(retry_after=2.0) if issubclass(kind, errors.QueueFull) else kind()
+    if issubclass(kind, errors.QueueFull):
+        return kind(retry_after=2.0)
+    return kind("an id") if issubclass(kind, errors.JobUnfinished) else kind()
+
+
+def test_an_error_that_was_written_down_by_its_code_comes_back_as_it_was() -> None:
+    for kind in every_class():
+        if kind not in (errors.QueueFull, errors.JobUnfinished):
+            again = errors.from_code(made(kind).code, "what happened")
+            assert (type(again), again.detail) == (kind, "what happened")
+    assert type(errors.from_code("internal_error", "")) is errors.OrchestratorError
 
 
 def test_the_docstring_is_the_default_text_and_the_class_the_code() -> None:

@@ -1,6 +1,8 @@
 """Small graphs for these tests, and a quick client."""
 
 from orchestrator.comfy.client import BackendClient, Limits
+from orchestrator.comfy.execution import Progress
+from orchestrator.comfy.following import OnProgress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.supervision import Backoff
 
@@ -29,3 +31,12 @@ def picture_graph(picture: str = "im.png") -> Graph:
             "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0]}, "_meta": {"title": "Result"}},
         }
     )
+
+
+def into(told: list[Progress]) -> OnProgress:
+    """Keeps every progress that a run tells."""
+
+    async def keep(progress: Progress) -> None:
+        told.append(progress)
+
+    return keep

@@ -8,7 +8,7 @@ from orchestrator.comfy.client import Upload
 from orchestrator.comfy.execution import Progress
 from orchestrator.errors import BackendTimeout, ExecutionFailed, GraphRejected, JobInterrupted
 from tests.fakes.comfyui import FakeComfyUI, plain_png
-from tests.unit.comfy.graphs import client_of, picture_graph
+from tests.unit.comfy.graphs import client_of, into, picture_graph
 
 
 def new_id() -> str:
@@ -48,7 +48,7 @@ async def test_a_run_returns_at_once_when_the_job_ends():
 async def test_progress_tells_the_node_and_its_steps():
     told: list[Progress] = []
     async with FakeComfyUI(run_seconds=0.2, steps=4) as fake, client_of(fake.url) as client:
-        await client.run(picture_graph(), new_id(), "9", deadline=5, on_progress=told.append)
+        await client.run(picture_graph(), new_id(), "9", deadline=5, on_progress=into(told))
     assert any(progress.node_title == "Sampler" and progress.steps == 4 for progress in told)
     assert [progress.nodes_done for progress in told] == sorted(progress.nodes_done for progress in told)
     assert told[-1].nodes_total == 6
@@ -57,7 +57,7 @@ async def test_progress_tells_the_node_and_its_steps():
 async def test_a_slow_consumer_of_progress_does_not_stop_the_reading():
     heard: list[int] = []
 
-    def dawdle(progress: Progress) -> None:
+    async def dawdle(progress: Progress) -> None:
         time.sleep(0.02)
         heard.append(progress.step)
 
@@ -164,7 +164,7 @@ async def test_a_caller_cancelled_while_the_graph_is_on_its_way_still_leaves_not
 
 
 async def test_a_consumer_of_progress_that_raises_cancels_the_job_too():
-    def fail(_: Progress) -> None:
+    async def fail(_: Progress) -> None:
         raise ZeroDivisionError
 
     async with FakeComfyUI(run_seconds=30) as fake, client_of(fake.url) as client:

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.comfy.client import Upload
 from orchestrator.errors import BackendLost, ExecutionFailed
 from tests.fakes.comfyui import FakeComfyUI, plain_png
-from tests.unit.comfy.graphs import client_of, picture_graph
+from tests.unit.comfy.graphs import client_of, into, picture_graph
 from tests.unit.comfy.test_client import new_id, until
 
 
@@ -39,7 +39,7 @@ async def test_progress_comes_again_for_jobs_submitted_after_a_drop():
         fake.drop_sockets()
         await until(lambda: len(fake.client_ids) == 2)
         await client.opened()
-        await client.run(picture_graph(), new_id(), "9", deadline=5, on_progress=told.append)
+        await client.run(picture_graph(), new_id(), "9", deadline=5, on_progress=into(told))
     assert any(progress.steps == 3 for progress in told)
 
 

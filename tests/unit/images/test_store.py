@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import ImageNotFound, StorageError, StorageFull
-from orchestrator.images.store import ImageStore
+from orchestrator.images.store import ImageStore, new_name
 
 
 class Clock:
@@ -101,8 +101,8 @@ async def test_temporary_files_of_a_service_that_died_are_swept_and_other_files_
 ) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
-    part = folder / f".{'a' * 32}.1700000000.jpg.part"
-    fresh = folder / f".{'b' * 32}.1700000000.jpg.part"
+    part = folder / f".{'a' * 32}.1700000000.jpg.0123abcd.part"
+    fresh = folder / f".{'b' * 32}.1700000000.jpg.0123abcd.part"
     note = folder / "README.txt"
     for file, age in ((part, 4000), (fresh, 10), (note, 10**6)):
         file.write_bytes(b"123")
@@ -202,3 +202,12 @@ async def test_nothing_but_whole_images_is_ever_under_a_key(tmp_path: Path, cloc
                     assert file.stat().st_size == len(data)
             await asyncio.sleep(0)
         assert [file.name for file in (tmp_path / "images").iterdir()] == [(await writing).key]
+
+
+async def test_an_image_is_found_by_the_name_that_it_was_put_under(tmp_path: Path) -> None:
+    async with ImageStore(tmp_path, limit_bytes=1000, floor_bytes=0) as store:
+        name = new_name()
+        assert await store.find(name) is None
+        kept = await store.put(b"x", "image/png", name)
+        assert await store.find(name) == kept
+        assert await store.find(new_name()) is None

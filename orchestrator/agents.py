@@ -1,0 +1,108 @@
+"""An agent beside each backend: leases jobs for it and has them done, one running and one waiting there for its turn.
+
+Must not know what doing a job means, nor how jobs are kept.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from orchestrator.comfy.place import Place
+from orchestrator.comfy.pool import Pool
+from orchestrator.comfy.supervision import Backoff, keep_running
+from orchestrator.errors import StorageError
+from orchestrator.jobs.engine import Lease, Wanted, WorkSource
+from orchestrator.pipeline import Work
+
+log = logging.getLogger(__name__)
+
+_PAUSE = 1.0
+"""Seconds before jobs are asked for again after the engine has failed."""
+_AT_ONCE = 2
+"""One that runs, one that waits at the backend with its inputs uploaded: so the GPU goes from one to the next."""
+
+
+class Agents:
+    """The agents of all backends of a pool, from `async with` to its end; `source` gives a backend's jobs by its name.
+
+    At the end jobs stay where they are, leased and at their backends: the next life of the service takes them up.
+    """
+
+    def __init__(
+        self, pool: Pool, source: Callable[[str], WorkSource], work: Work, backoff: Backoff | None = None
+    ) -> None:
+        self._pool = pool
+        self._source = source
+        self._work = work
+        self._backoff = backoff or Backoff()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        for place in self._pool.places:
+            name = f'Agent of backend "{place.backend.name}"'
+            serve = keep_running(name, partial(self._serve, place), self._backoff)
+            self._tasks.append(asyncio.create_task(serve, name=name))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for place in self._pool.places:
+            place.backend.leave_all()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks.clear()
+
+    async def _serve(self, place: Place) -> None:
+        source = self._source(place.backend.name)
+        jobs: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                await place.up.wait()
+                lease = await self._next(source, place, jobs)
+                if lease is not None:
+                    job = asyncio.create_task(self._do(lease, place), name=f"job {lease.spec.id}")
+                    jobs.add(job)
+                    job.add_done_callback(jobs.discard)
+        finally:
+            for job in jobs:
+                job.cancel()
+            if jobs:
+                await asyncio.wait(jobs)
+
+    async def _next(self, source: WorkSource, place: Place, jobs: set["asyncio.Task[None]"]) -> Lease | None:
+        """The next job; None when what the backend wants has changed meanwhile."""
+        if len(jobs) >= _AT_ONCE:
+            await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
+            return None
+        warm = (place.model,) if place.model else ()
+        asking = asyncio.create_task(source.lease(Wanted(warm, place.may_run, ahead=bool(jobs))))
+        down = asyncio.create_task(place.down.wait())
+        try:
+            await asyncio.wait({asking, down, *jobs}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            down.cancel()
+            if not asking.done():
+                asking.cancel()
+                await asyncio.wait({asking})
+        try:
+            return None if asking.cancelled() else asking.result()
+        except StorageError as error:  # which the jobs at work have no part in
+            log.error("%s", error.detail)
+            await asyncio.sleep(_PAUSE)
+            return None
+
+    async def _do(self, lease: Lease, place: Place) -> None:
+        place.take(lease.spec.model)
+        try:
+            await self._work.do(lease, place.backend)
+        except Exception:  # the edge of a supervised task: the job is not lost, for its lease runs out
+            log.exception("job %s could not be handed back; it is taken up again", lease.spec.id)
+            lease.let_go()
+        finally:
+            place.free()

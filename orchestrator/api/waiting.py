@@ -1,0 +1,87 @@
+"""How a request wants to wait for its job: to the end, not at all, or to the end as long as its caller is there.
+
+`Prefer: respond-async` answers at once, `Prefer: wait=20` after so many seconds at the latest (RFC 7240);
+`X-Cancel-On-Disconnect: true` has the job cancelled when its caller goes away.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from orchestrator.api.idempotency import fingerprint
+from orchestrator.api.keys import ADMISSION, OUTPUT_FORMAT, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.errors import FieldError, InvalidParameters
+from orchestrator.images.encode import OutputFormat
+from orchestrator.jobs.job import Job
+from orchestrator.pipeline import WidgetRequest
+
+Asked = tuple[str, Mapping[str, object]]
+"""A widget's name and raw values."""
+
+_LOOK_SECONDS = 0.5
+_WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.ASCII)
+_PRIORITIES = {"high": 0, "normal": 1, "low": 2}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a caller wants to wait."""
+
+    at_once: bool
+    seconds: float
+    cancel_on_disconnect: bool
+
+
+def wish_of(request: web.Request) -> Wish:
+    """From the request's headers; unknown preferences are ignored, as RFC 7240 wants it."""
+    preferences = [part.strip().lower() for part in ",".join(request.headers.getall("Prefer", [])).split(",")]
+    asked = next((int(match[1]) for part in preferences if (match := _WAIT.fullmatch(part))), None)
+    longest = request.app[WAIT]
+    seconds = longest if asked is None else min(float(asked), longest)
+    cancel = request.headers.get("X-Cancel-On-Disconnect", "").lower() == "true"
+    return Wish("respond-async" in preferences, seconds, cancel)
+
+
+async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[Asked]]) -> str:
+    """The id of the job that the request asks for, whose body `read` reads; the job is kept from here on."""
+    app, key = request.app, request.headers.get("Idempotency-Key")
+    job_id, priority, chosen = app[REQUEST_KEYS].job_id(key), _priority(request), output_format(request)
+    with app[ADMISSION].enter():
+        widget, raw = await read(request)
+        mark = "" if key is None else await fingerprint(widget, raw, chosen)
+        return await app[RECEPTION].submit(WidgetRequest(widget, raw, chosen, job_id, mark, priority))
+
+
+async def ended(request: web.Request, job_id: str, wish: Wish) -> Job:
+    """The job that succeeded. Raises the error that it ended with, or JobUnfinished when the wait is over."""
+    waiting = asyncio.ensure_future(request.app[RECEPTION].ended(job_id, wish.seconds))
+    try:
+        while wish.cancel_on_disconnect and not waiting.done():
+            await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
+            if request.transport is None or request.transport.is_closing():
+                await request.app[RECEPTION].cancel(job_id)
+                break
+        return await waiting
+    finally:
+        waiting.cancel()
+
+
+def output_format(request: web.Request) -> OutputFormat:
+    """What the caller accepts by name, else the operator's choice."""
+    accepted = request.headers.get("Accept", "")
+    if "image/png" in accepted:
+        return "png"
+    if "image/jpeg" in accepted:
+        return "jpeg"
+    return request.app[OUTPUT_FORMAT]
+
+
+def _priority(request: web.Request) -> int:
+    given = request.headers.get("X-Priority", "normal").lower()
+    if given not in _PRIORITIES:
+        complaint = FieldError("X-Priority", f"must be one of {', '.join(_PRIORITIES)}")
+        raise InvalidParameters(None, [complaint])
+    return _PRIORITIES[given]

@@ -1,0 +1,89 @@
+"""What is told about each job, to whoever listens in this process. In memory; the engine keeps what must last."""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from orchestrator.jobs.job import Ended, Event, Fetching, Happening, Queued, Running
+
+_EVENTS_A_JOB = 400
+_ENDED_KEPT = 1000
+
+
+@dataclass(eq=False)
+class _Story:
+    created: float
+    events: deque[Event] = field(default_factory=lambda: deque(maxlen=_EVENTS_A_JOB))
+    waiting: set["asyncio.Future[None]"] = field(default_factory=set)
+
+
+def number_at(created: float, now: float) -> int:
+    """The smallest number of an event of that moment."""
+    return int(1000 * (now - created))
+
+
+class Listeners:
+    """The newest events of every job that something was told of. `clock` gives seconds since the epoch.
+
+    An event's number is the milliseconds since the job's creation, or one more than the number before it: so numbers
+    rise across a restart of the service too, though the events are forgotten.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._unfinished: dict[str, _Story] = {}
+        self._ended: OrderedDict[str, _Story] = OrderedDict()
+
+    def tell(self, job_id: str, created: float, happening: Happening) -> None:
+        """Hands it to all who listen. What is told after the end is dropped."""
+        if job_id in self._ended:
+            return
+        story = self._unfinished.setdefault(job_id, _Story(created))
+        number = self.number(job_id, created)
+        story.events.append(Event(number, happening))
+        for future in story.waiting:
+            if not future.done():
+                future.set_result(None)
+        if isinstance(happening, Ended):
+            self._ended[job_id] = self._unfinished.pop(job_id)
+            if len(self._ended) > _ENDED_KEPT:
+                self._ended.popitem(last=False)
+
+    def number(self, job_id: str, created: float) -> int:
+        """What the next event is numbered."""
+        story = self._unfinished.get(job_id) or self._ended.get(job_id)
+        last = story.events[-1].number if story and story.events else 0
+        return max(last + 1, number_at(created, self._clock()))
+
+    def since(self, job_id: str, number: int) -> list[Event]:
+        """The events after that number, as far as they are remembered."""
+        story = self._unfinished.get(job_id) or self._ended.get(job_id)
+        return [event for event in story.events if event.number > number] if story else []
+
+    def state(self, job_id: str) -> Fetching | Queued | Running | None:
+        """The state last told of an unfinished job."""
+        story = self._unfinished.get(job_id)
+        told = story.events if story else ()
+        states = (
+            event.happening for event in reversed(told) if isinstance(event.happening, Fetching | Queued | Running)
+        )
+        return next(states, None)
+
+    async def heard(self, job_id: str, created: float, number: int, seconds: float) -> list[Event]:
+        """The events after that number, as soon as there is one; none when the `seconds` are over."""
+        if job_id in self._ended or self.since(job_id, number):
+            return self.since(job_id, number)
+        story = self._unfinished.setdefault(job_id, _Story(created))
+        future = asyncio.get_running_loop().create_future()
+        story.waiting.add(future)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await future
+        finally:
+            story.waiting.discard(future)
+            if not story.events and not story.waiting and self._unfinished.get(job_id) is story:
+                del self._unfinished[job_id]
+        return self.since(job_id, number)

@@ -1,0 +1,171 @@
+"""Who gets which job: the claim, and the return of jobs whose holder is gone. SQL on an open transaction.
+
+The rank: priority; then whether the backend has the model loaded, unless the first in line has been passed over for
+too long; then turn, which goes round the owners; then age.
+"""
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.jobs.engine import Wanted
+from orchestrator.jobs.job import Failed
+from orchestrator.jobs.sqlite import records
+
+_RUNNABLE = "state = 'queued' AND available <= :now AND needs IN (SELECT value FROM json_each(:needs))"
+
+_CLAIM = f"""
+WITH head AS (
+    SELECT id, priority, passed FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1
+), warm AS (
+    SELECT id FROM jobs
+    WHERE {_RUNNABLE} AND model IN (SELECT value FROM json_each(:warm)) AND priority = (SELECT priority FROM head)
+    ORDER BY turn, created LIMIT 1
+)
+UPDATE jobs
+SET state = 'running', backend = :backend, fence = fence + 1, leased = :now, lease_until = :until, passed = NULL
+WHERE id = (
+    SELECT CASE WHEN passed <= :now - :affinity THEN id ELSE coalesce((SELECT id FROM warm), id) END FROM head
+)
+RETURNING *
+"""
+
+_PASS_OVER = f"""
+UPDATE jobs SET passed = :now
+WHERE id = (SELECT id FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1)
+    AND passed IS NULL AND (priority, turn, created) < (:priority, :turn, :created)
+"""
+
+_GONE = """
+SELECT * FROM jobs
+WHERE state = 'running' AND needs IN (SELECT value FROM json_each(:needs))
+    AND (lease_until <= :now OR (orphaned AND backend = :backend))
+ORDER BY backend = :backend DESC, priority, turn, created LIMIT 1
+"""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What claims are made under; seconds, and seconds since the epoch."""
+
+    now: float
+    lease: float
+    affinity: float
+    """How long the first in line is passed over for jobs whose model is loaded."""
+    kept: float
+    """How long a job that has ended without an image is remembered."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One backend that waits for a job."""
+
+    number: int
+    backend: str
+    wanted: Wanted
+    since: float
+    """When it began to wait."""
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A leased job, for the offer of that number."""
+
+    offer: int
+    row: sqlite3.Row
+    spec: bytes
+    taken_over: bool = False
+    """From a holder that is gone."""
+    resumed: bool = False
+    """It was at this very backend."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """What a round of claims gave: the leases, and the jobs that were given up as lost too often."""
+
+    grants: Sequence[Grant]
+    given_up: Sequence[str]
+
+
+def match(db: sqlite3.Connection, offers: Sequence[Offer], backends: int, terms: Terms) -> Matched:
+    """Gives the waiting backends what there is for them; `backends` is how many there are in all."""
+    if not offers:
+        return Matched((), ())
+    capabilities = {int(row["id"]): frozenset(json.loads(row["classes"])) for row in db.execute("SELECT * FROM needs")}
+    needs = {offer.number: _able(offer.wanted.can, capabilities) for offer in offers}
+    given_up: list[str] = []
+    grants: list[Grant] = []
+    left = list(offers)
+    for offer in offers:
+        grant = _take_over(db, offer, needs[offer.number], terms, given_up)
+        if grant is not None:
+            grants.append(grant)
+            left.remove(offer)
+    idle = [offer for offer in left if not offer.wanted.ahead]
+    while idle and (chosen := _best(db, idle, needs, terms)) is not None:
+        grants.append(_claim(db, chosen, needs[chosen.number], terms))
+        idle.remove(chosen)
+    for offer in (offer for offer in left if offer.wanted.ahead):
+        # A job taken ahead is lost to a backend that becomes idle sooner: only where there is one for each.
+        if records.queued(db) < backends or _head(db, needs[offer.number], terms) is None:
+            continue
+        grants.append(_claim(db, offer, needs[offer.number], terms))
+    return Matched(grants, given_up)
+
+
+def _able(can: Callable[[frozenset[str]], bool], capabilities: dict[int, frozenset[str]]) -> str:
+    return json.dumps([number for number, classes in capabilities.items() if can(classes)])
+
+
+def _head(db: sqlite3.Connection, needs: str, terms: Terms) -> sqlite3.Row | None:
+    line = f"SELECT * FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1"
+    row: sqlite3.Row | None = db.execute(line, {"now": terms.now, "needs": needs}).fetchone()
+    return row
+
+
+def _best(db: sqlite3.Connection, idle: Sequence[Offer], needs: dict[int, str], terms: Terms) -> Offer | None:
+    """Whose turn it is: of those who can run the first job, one with its model, else an empty one, else the idlest."""
+    ids = {number for offer in idle for number in json.loads(needs[offer.number])}
+    head = _head(db, json.dumps(sorted(ids)), terms)
+    if head is None:
+        return None
+    able = [offer for offer in idle if head["needs"] in json.loads(needs[offer.number])]
+    return min(able, key=lambda offer: (head["model"] not in offer.wanted.warm, bool(offer.wanted.warm), offer.since))
+
+
+def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms) -> Grant:
+    values = {
+        "now": terms.now,
+        "until": terms.now + terms.lease,
+        "affinity": terms.affinity,
+        "needs": needs,
+        "warm": json.dumps(list(offer.wanted.warm)),
+        "backend": offer.backend,
+    }
+    row = db.execute(_CLAIM, values).fetchall()[0]
+    db.execute(_PASS_OVER, values | {"priority": row["priority"], "turn": row["turn"], "created": row["created"]})
+    return Grant(offer.number, row, records.spec(db, row["id"]))
+
+
+def _take_over(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms, given_up: list[str]) -> Grant | None:
+    """A job whose holder is gone. One left here by a service that was restarted may still run, and is not lost yet."""
+    while True:
+        values = {"now": terms.now, "needs": needs, "backend": offer.backend}
+        row = db.execute(_GONE, values).fetchone()
+        if row is None:
+            return None
+        here = row["backend"] == offer.backend
+        losses = row["losses"] + (0 if here and row["orphaned"] else 1)
+        if losses > records.MOST_LOSSES:
+            reason = Failed(code="backend_lost", detail=f"The job was lost {losses} times; it is not run again")
+            records.end(db, row["id"], reason, (), terms.now, terms.now + terms.kept)
+            given_up.append(row["id"])
+            continue
+        taken = db.execute(
+            "UPDATE jobs SET fence = fence + 1, losses = ?, orphaned = 0, backend = ?, lease_until = ? WHERE id = ?"
+            " RETURNING *",
+            (losses, offer.backend, terms.now + terms.lease, row["id"]),
+        ).fetchall()[0]
+        return Grant(offer.number, taken, records.spec(db, row["id"]), taken_over=True, resumed=here)

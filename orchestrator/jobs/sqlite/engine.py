@@ -1,0 +1,229 @@
+"""The SQLite engine as the API's side sees it, and the upkeep behind it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.errors import QueueFull, StorageError
+from orchestrator.jobs.engine import Cancellation, Stats
+from orchestrator.jobs.job import (
+    Cancelled,
+    Ended,
+    Event,
+    Failed,
+    Fetching,
+    Happening,
+    Job,
+    JobSpec,
+    Queued,
+    Running,
+    State,
+    end_from_json,
+    spec_from_json,
+    timings_from_json,
+)
+from orchestrator.jobs.listeners import Listeners, number_at
+from orchestrator.jobs.sqlite import records
+from orchestrator.jobs.sqlite.database import Database
+from orchestrator.jobs.sqlite.source import Desk, Dials, SqliteSource
+
+log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 2.0
+"""How often a listener of a queued job is told its new place."""
+_SWEEP_SECONDS = 30.0
+
+
+class SqliteEngine:
+    """A JobEngine, and its WorkSources, from `async with` to its end. `clock` gives seconds since the epoch.
+
+    One service a file: what one process tells its listeners, another does not hear.
+    """
+
+    def __init__(self, path: Path, dials: Dials | None = None, clock: Callable[[], float] = time.time) -> None:
+        self._dials = dials or Dials()
+        self._clock = clock
+        self._database = Database(path)
+        self._listeners = Listeners(clock)
+        self._desk = Desk(self._database, self._listeners, self._dials, clock)
+        self._upkeep: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._database.__aenter__()
+        self._desk.waiting = await self._database.run(records.waiting)
+        self._upkeep = asyncio.create_task(self._keep_up(), name="job upkeep")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._upkeep = self._upkeep, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        await self._database.__aexit__(kind, error, trace)
+
+    def source(self, backend: str) -> SqliteSource:
+        """Where the backend of that name takes its jobs from; it keeps the name over a restart."""
+        return SqliteSource(self._desk, backend)
+
+    async def adopt(self, grace: float) -> int:
+        """To be called at the start of a service: whatever is leased was leased by a process that is gone.
+
+        For `grace` seconds such a job goes to the backend of its name alone, where it may still run; then to any.
+        """
+        until = self._clock() + grace
+        return await self._database.run(lambda db: records.adopt(db, until))
+
+    async def submit(self, spec: JobSpec, *, fetching: bool = False) -> bool:
+        """Accepts a job. False: the id is known. Raises QueueFull and StorageError."""
+        became = await self._desk.submit(spec, "fetching" if fetching else "queued")
+        if became == "full":
+            raise self.queue_full()
+        return became == "new"
+
+    async def progress(self, spec: JobSpec, happening: Fetching) -> None:
+        """Tells listeners how far a job's model has come."""
+        self._desk.tell(spec, happening)
+
+    async def fetched(self, spec: JobSpec) -> bool:
+        """The models of a job that was fetching are there: it is queued."""
+        # Told before it is written: who leases the job in the same moment tells what comes after.
+        self._desk.tell(spec, Queued())
+        return await self._desk.fetched(spec.id)
+
+    async def unfetched(self, spec: JobSpec, end: Failed) -> bool:
+        """The models of a job that was fetching cannot be had: it ends."""
+        times = self._desk.expiry()
+        kept = await self._database.run(lambda db: records.unfetched(db, spec.id, end, *times))
+        if kept:
+            self._desk.waiting -= 1
+            self._desk.tell(spec, end)
+        return kept
+
+    def ensure_room(self) -> None:
+        """Raises QueueFull when a job that comes now would find no room, as far as is known without asking."""
+        if self._desk.waiting >= self._dials.waiting_limit:
+            raise self.queue_full()
+
+    def queue_full(self) -> QueueFull:
+        """The error for a job that finds no room, with `retry_after` from what the newest jobs took."""
+        wait = max(1.0, self._desk.run_times.wait(0, self._desk.backends))
+        return QueueFull(f"{self._desk.waiting} jobs are waiting already", retry_after=wait)
+
+    async def get(self, job_id: str) -> Job | None:
+        """The job as it stands."""
+        found = await self._database.run(lambda db: records.read(db, job_id))
+        return None if found is None else self._job(found)
+
+    async def cancel(self, job_id: str) -> Cancellation | None:
+        """Cancels this job and no other."""
+        times = self._desk.expiry()
+        became = await self._database.run(lambda db: records.cancel(db, job_id, *times))
+        if became is None:
+            return None
+        cancellation, created = became
+        if cancellation is Cancellation.DONE:
+            self._desk.waiting -= 1
+            self._listeners.tell(job_id, created, Cancelled())
+        lease = self._desk.leases.get(job_id)
+        if cancellation is Cancellation.ASKED and lease is not None:
+            lease.cancelled.set()
+        return cancellation
+
+    async def events(self, job_id: str, after: int = 0) -> AsyncGenerator[Event, None]:
+        """What happened since `after`, and what happens from now, to the terminal state."""
+        job = await self.get(job_id)
+        if job is None:
+            return
+        created, number = job.spec.created, after
+        last: Happening | None = None
+        told = self._listeners.since(job_id, number)
+        if not told and job.ended is not None and 0 < after >= number_at(created, job.ended):
+            return  # the end was heard, perhaps before a restart
+        while True:
+            if not told and job.state != last:
+                told = [Event(max(number + 1, self._listeners.number(job_id, created)), job.state)]
+            for event in told:
+                number, last = event.number, event.happening
+                yield event
+                if isinstance(last, Ended):
+                    return
+            told = await self._listeners.heard(job_id, created, number, _LOOK_SECONDS)
+            if not told:
+                job = await self.get(job_id)
+                if job is None:
+                    return
+                told = self._listeners.since(job_id, number)
+
+    async def stats(self) -> Stats:
+        """Depth and speed of the queue."""
+        counts = (records.fetching, records.queued, records.running)
+        return self._desk.stats(*await self._database.run(lambda db: tuple(count(db) for count in counts)))
+
+    async def forget_expired(self) -> int:
+        """Deletes the jobs whose images are gone; done now and then by itself. How many there were."""
+        now = self._clock()
+        return await self._database.run(lambda db: records.forget_expired(db, now))
+
+    async def unfinished(self) -> frozenset[str]:
+        """The ids of the jobs that have not ended."""
+        return await self._database.run(records.unfinished)
+
+    def _job(self, found: records.Found) -> Job:
+        spec, row = spec_from_json(found.spec), found.row
+        timings = spec.timings + (timings_from_json(row["timings"]) if row["timings"] else ())
+        return Job(spec, self._state(spec, found), row["losses"] + 1, timings, row["ended"])
+
+    def _state(self, spec: JobSpec, found: records.Found) -> State:
+        if found.row["end"]:
+            return end_from_json(found.row["end"])
+        if found.row["state"] == "fetching":
+            told = self._listeners.state(spec.id)
+            return told if isinstance(told, Fetching) else Fetching()
+        if found.row["state"] == "running":
+            return self._listeners.state(spec.id) or Running(backend=found.row["backend"])
+        eta = self._desk.run_times.until_done(spec.widget, found.place, self._desk.backends)
+        return Queued(place=found.place, eta=None if eta is None else round(eta, 1))
+
+    async def _keep_up(self) -> None:
+        renewed = swept = time.monotonic()
+        while True:
+            await asyncio.sleep(self._dials.tick)
+            now = time.monotonic()
+            try:
+                if now - renewed >= self._dials.lease / 3:
+                    await self._renew()
+                    renewed = now
+                if now - swept >= _SWEEP_SECONDS:
+                    await self.forget_expired()
+                    swept = now
+                await self._give_up_late()
+                await self._desk.match()
+            except StorageError as error:
+                log.error("%s", error.detail)
+            except Exception:
+                log.exception("the upkeep of jobs failed; it is tried again")
+
+    async def _renew(self) -> None:
+        held = dict(self._desk.leases)
+        fences = {job_id: lease.fence for job_id, lease in held.items()}
+        until = self._clock() + self._dials.lease
+        kept = await self._database.run(lambda db: records.renew(db, fences, until))
+        for job_id, lease in held.items():
+            if self._desk.leases.get(job_id) is not lease:
+                continue
+            lease.lost = job_id not in kept
+            if lease.lost or kept[job_id]:
+                lease.cancelled.set()
+
+    async def _give_up_late(self) -> None:
+        reason = Failed(code="no_backend", detail="No backend became free in time")
+        times = self._desk.expiry()
+        late = await self._database.run(lambda db: records.give_up_late(db, reason, *times))
+        for job_id in late:
+            await self._desk.tell_end(job_id)

@@ -1,0 +1,200 @@
+"""What is written and read about one job: SQL on an open transaction, one function a statement or two.
+
+Who gets which job is told by `claims`; times are seconds since the epoch.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.jobs.engine import Cancellation
+from orchestrator.jobs.job import Cancelled, Ended, Failed, JobSpec, Timings, end_to_json, timings_to_json
+
+MOST_LOSSES = 2
+"""So often a job that was lost runs again."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A job as it is written; `place` is how many are before it in the queue."""
+
+    row: sqlite3.Row
+    spec: bytes
+    place: int
+
+
+def waiting(db: sqlite3.Connection) -> int:
+    """How many jobs have been accepted and are not leased yet."""
+    return fetching(db) + queued(db)
+
+
+def fetching(db: sqlite3.Connection) -> int:
+    """How many jobs wait for their models."""
+    return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'fetching'").fetchone()[0])
+
+
+def queued(db: sqlite3.Connection) -> int:
+    """How many jobs wait for a backend."""
+    return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()[0])
+
+
+def running(db: sqlite3.Connection) -> int:
+    """How many jobs are leased."""
+    return int(db.execute("SELECT count(*) FROM jobs WHERE state = 'running'").fetchone()[0])
+
+
+def unfinished(db: sqlite3.Connection) -> frozenset[str]:
+    """The ids of all that have not ended."""
+    rows = db.execute("SELECT id FROM jobs WHERE state IN ('fetching', 'queued', 'running')")
+    return frozenset(row["id"] for row in rows)
+
+
+def spec(db: sqlite3.Connection, job_id: str) -> bytes:
+    """The job's spec as JSON."""
+    return bytes(db.execute("SELECT spec FROM specs WHERE id = ?", (job_id,)).fetchone()[0])
+
+
+def read(db: sqlite3.Connection, job_id: str) -> Found | None:
+    """The job, if there is one."""
+    row = db.execute("SELECT * FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        return None
+    place = 0
+    if row["state"] == "queued":
+        before = "SELECT count(*) FROM jobs WHERE state = 'queued' AND (priority, turn, created) < (?, ?, ?)"
+        place = db.execute(before, (row["priority"], row["turn"], row["created"])).fetchone()[0]
+    return Found(row, spec(db, job_id), place)
+
+
+def insert(
+    db: sqlite3.Connection, job: JobSpec, text: bytes, limit: int, state: Literal["fetching", "queued"]
+) -> Literal["new", "known", "full"]:
+    """Writes a job whose JSON is `text`, unless its id is known or `limit` jobs wait already."""
+    if db.execute("SELECT 1 FROM jobs WHERE id = ?", (job.id,)).fetchone():
+        return "known"
+    if waiting(db) >= limit:
+        return "full"
+    classes = json.dumps(sorted(job.classes))
+    db.execute("INSERT OR IGNORE INTO needs (classes) VALUES (?)", (classes,))
+    needs = db.execute("SELECT id FROM needs WHERE classes = ?", (classes,)).fetchone()[0]
+    turn, give_up = _next_turn(db, job.owner, job.priority), job.created + job.patience
+    db.execute(
+        "INSERT INTO jobs (id, state, priority, turn, created, give_up, available, model, needs, owner)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job.id, state, job.priority, turn, job.created, give_up, 0.0, job.model, needs, job.owner),
+    )
+    db.execute("INSERT INTO specs (id, spec) VALUES (?, ?)", (job.id, text))
+    return "new"
+
+
+def fetched(db: sqlite3.Connection, job_id: str, now: float) -> bool:
+    """From its models to the queue, where its patience begins. False when the job is not fetching (any more)."""
+    row = db.execute("SELECT owner, priority FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        return False
+    update = (
+        "UPDATE jobs SET state = 'queued', fetched = :now, give_up = :now + give_up - created, turn = :turn"
+        " WHERE id = :id AND state = 'fetching'"
+    )
+    turn = _next_turn(db, row["owner"], row["priority"])
+    return db.execute(update, {"id": job_id, "now": now, "turn": turn}).rowcount == 1
+
+
+def unfetched(db: sqlite3.Connection, job_id: str, reason: Failed, now: float, expires: float) -> bool:
+    """Ends a job whose models cannot be had. False when it is not fetching (any more)."""
+    row = db.execute("SELECT created FROM jobs WHERE id = ? AND state = 'fetching'", (job_id,)).fetchone()
+    if row is None:
+        return False
+    return end(db, job_id, reason, (("fetch", max(0.0, now - row["created"])),), now, expires)
+
+
+def end(
+    db: sqlite3.Connection,
+    job_id: str,
+    state: Ended,
+    timings: Timings,
+    now: float,
+    expires: float,
+    fence: int | None = None,
+) -> bool:
+    """The job's last state. False when the lease of the number `fence` is not the newest, or the job has ended."""
+    held = "" if fence is None else " AND state = 'running' AND fence = :fence"
+    values = {
+        "id": job_id,
+        "state": state.kind,
+        "end": end_to_json(state),
+        "timings": timings_to_json(timings),
+        "now": now,
+        "expires": expires,
+        "fence": fence,
+    }
+    update = "UPDATE jobs SET state = :state, end = :end, timings = :timings, ended = :now, expires = :expires"
+    return db.execute(f"{update} WHERE id = :id{held}", values).rowcount == 1
+
+
+def requeue(db: sqlite3.Connection, job_id: str, fence: int, available: float, *, lost: bool) -> bool:
+    """Back to the queue, to the head of it. False when the lease is not the newest."""
+    update = (
+        "UPDATE jobs SET state = 'queued', orphaned = 0, available = ?, losses = losses + ?, turn = min(turn, ?)"
+        " WHERE id = ? AND state = 'running' AND fence = ?"
+    )
+    row = db.execute("SELECT priority FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    turn = _first_turn(db, row["priority"]) if row else 0
+    return db.execute(update, (available, int(lost), turn, job_id, fence)).rowcount == 1
+
+
+def cancel(db: sqlite3.Connection, job_id: str, now: float, expires: float) -> tuple[Cancellation, float] | None:
+    """Ends a job that waits, marks a leased one. Answers when it was created, too."""
+    row = db.execute("SELECT state, created FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        return None
+    if row["state"] in ("fetching", "queued"):
+        end(db, job_id, Cancelled(), (), now, expires)
+        return Cancellation.DONE, row["created"]
+    if row["state"] == "running":
+        db.execute("UPDATE jobs SET cancel = 1 WHERE id = ?", (job_id,))
+        return Cancellation.ASKED, row["created"]
+    return Cancellation.TOO_LATE, row["created"]
+
+
+def renew(db: sqlite3.Connection, held: Mapping[str, int], until: float) -> dict[str, bool]:
+    """Keeps leases (job id → fence); the answer is those that still stand, and whether they are to be cancelled."""
+    update = "UPDATE jobs SET lease_until = ? WHERE id = ? AND fence = ? AND state = 'running' RETURNING cancel"
+    kept = {}
+    for job_id, fence in held.items():
+        rows = db.execute(update, (until, job_id, fence)).fetchall()
+        if rows:
+            kept[job_id] = bool(rows[0]["cancel"])
+    return kept
+
+
+def adopt(db: sqlite3.Connection, until: float) -> int:
+    """Every lease's holder is gone; until then they belong to the backend of their name. How many there are."""
+    return db.execute("UPDATE jobs SET orphaned = 1, lease_until = ? WHERE state = 'running'", (until,)).rowcount
+
+
+def give_up_late(db: sqlite3.Connection, reason: Failed, now: float, expires: float) -> Sequence[str]:
+    """Ends the jobs that waited longer than they may."""
+    rows = db.execute("SELECT id FROM jobs WHERE state = 'queued' AND give_up <= ?", (now,)).fetchall()
+    for row in rows:
+        end(db, row["id"], reason, (), now, expires)
+    return [row["id"] for row in rows]
+
+
+def forget_expired(db: sqlite3.Connection, now: float) -> int:
+    """Deletes the jobs whose image is gone."""
+    return db.execute("DELETE FROM jobs WHERE expires <= ?", (now,)).rowcount
+
+
+def _next_turn(db: sqlite3.Connection, owner: str, priority: int) -> int:
+    own = db.execute("SELECT max(turn) FROM jobs WHERE owner = ? AND state = 'queued'", (owner,)).fetchone()[0]
+    # A newcomer's first turn is in the round that is being served, whatever others have piled up behind it.
+    return max(_first_turn(db, priority), -1 if own is None else own + 1)
+
+
+def _first_turn(db: sqlite3.Connection, priority: int) -> int:
+    first = "SELECT turn FROM jobs WHERE state = 'queued' AND priority = ? ORDER BY turn LIMIT 1"
+    row = db.execute(first, (priority,)).fetchone()
+    return int(row[0]) if row else 0

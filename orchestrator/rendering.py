@@ -1,0 +1,80 @@
+"""One leased job at one backend: models and pictures sent, progress told, the image fetched; or cancelled, or taken up
+again.
+
+Knows nothing of what becomes of the image, nor of the job when this fails.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.execution import Progress
+from orchestrator.comfy.graph import Graph
+from orchestrator.comfy.wire import Upload
+from orchestrator.jobs.engine import Lease
+from orchestrator.jobs.job import Fetching, Queued, Running
+from orchestrator.provisions import Provisions
+from orchestrator.supplying import ModelSupplier
+from orchestrator.telling import told_by
+
+
+class Stopped(Exception):
+    """The job was to be cancelled, and is; or it is another's by now."""
+
+
+async def render(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> bytes:
+    """The image's PNG, as the backend made it.
+
+    Raises Stopped, or whatever `Provisions.models`, `ModelSupplier.supply` or BackendClient.run raises.
+    """
+    running = asyncio.create_task(_run(lease, backend, provisions, supplier))
+    cancelled = asyncio.create_task(lease.cancelled.wait())
+    try:
+        await asyncio.wait({running, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            return running.result()
+        if lease.lost:
+            backend.leave(lease.spec.id)
+        raise Stopped
+    finally:
+        for task in (running, cancelled):
+            task.cancel()
+        await asyncio.wait({running, cancelled})
+
+
+async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> bytes:
+    spec = lease.spec
+
+    async def show(now: Progress) -> None:
+        title, done, total = now.node_title, now.nodes_done, now.nodes_total
+        await lease.progress(Running(backend.name, title, now.step, now.steps, done, total))
+
+    uploads: Sequence[Upload] = ()
+    if not lease.resumed:
+        await _bring_models(lease, backend, provisions, supplier)
+        uploads = [Upload(name, await provisions.picture(spec.id, name)) for name in spec.inputs]
+    return await backend.run(
+        Graph.from_api(spec.graph),
+        spec.id,
+        spec.output_node,
+        deadline=spec.deadline,
+        on_progress=show,
+        uploads=uploads,
+        resume=lease.resumed,
+    )
+
+
+async def _bring_models(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> None:
+    """Sees that the backend can read the job's models; listeners hear of it if that takes a download."""
+    fetching = False
+
+    async def show(now: Fetching) -> None:
+        nonlocal fetching
+        fetching = True
+        await lease.progress(now)
+
+    files = await provisions.models(lease.spec, show)
+    async with told_by(show) as hear:
+        await supplier.supply(backend, files, hear)
+    if fetching:
+        await lease.progress(Queued())

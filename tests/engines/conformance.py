@@ -1,0 +1,427 @@
+"""What every engine behind `orchestrator.jobs.engine` must do; a class to inherit from, with an engine of one's own.
+
+class TestMyEngine(EngineConformance):
+    def open(self, folder, **dials): ...      # an async context manager of an Opened
+    def worker(self, folder): ...             # the command of a worker that leases one job, says so, and hangs
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from orchestrator.errors import FieldError, QueueFull
+from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry, WorkSource
+from orchestrator.jobs.job import Cancelled, Ended, Event, Failed, Fetching, Queued, Requeued, Running, State, Succeeded
+from tests.engines.jobs import spec, wants
+
+LEASE_SECONDS = 1.0
+AFFINITY_SECONDS = 1.0
+LOST = Failed(code="backend_lost", detail="it is gone")
+PICTURE = Succeeded(image="x.png", expires_at=time.time() + 3600)
+
+
+class Sources(Protocol):
+    def __call__(self, backend: str) -> WorkSource: ...
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An engine at work, both sides of it."""
+
+    engine: JobEngine
+    source: Sources
+
+
+async def lease(source: WorkSource, *warm: str, **more: object) -> Lease:
+    async with asyncio.timeout(10):
+        return await source.lease(wants(*warm, **more))  # type: ignore[arg-type]
+
+
+async def nothing_for(source: WorkSource, *warm: str, **more: object) -> bool:
+    """True when the source has no job to give for a while."""
+    try:
+        async with asyncio.timeout(0.2):
+            await source.lease(wants(*warm, **more))  # type: ignore[arg-type]
+    except TimeoutError:
+        return True
+    return False
+
+
+async def state(engine: JobEngine, job_id: str) -> State:
+    job = await engine.get(job_id)
+    assert job is not None
+    return job.state
+
+
+async def story(engine: JobEngine, job_id: str, after: int = 0) -> list[Event]:
+    async with asyncio.timeout(10):
+        return [event async for event in engine.events(job_id, after)]
+
+
+class EngineConformance:
+    """`open` takes `waiting_limit`; the lease and the affinity it must set as above."""
+
+    def open(self, folder: Path, *, waiting_limit: int = 100) -> AbstractAsyncContextManager[Opened]:
+        raise NotImplementedError
+
+    def worker(self, folder: Path) -> Sequence[str]:
+        raise NotImplementedError
+
+    # Keeping
+
+    async def test_a_job_is_kept_as_it_was_submitted(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec(inputs=("a.png",), ignored=("extra",), timings=(("check", 0.5),))
+            assert await opened.engine.submit(job)
+            kept = await opened.engine.get(job.id)
+            assert kept is not None
+            assert kept.spec == job
+            assert (await lease(opened.source("one"))).spec == job
+
+    async def test_an_unknown_job_is_none_and_has_no_events(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            assert await opened.engine.get("none") is None
+            assert await opened.engine.cancel("none") is None
+            assert await story(opened.engine, "none") == []
+
+    async def test_the_same_id_is_accepted_once_and_runs_once(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job, source = spec(), opened.source("one")
+            accepted = await asyncio.gather(*(opened.engine.submit(job) for _ in range(5)))
+            assert sorted(accepted) == [False, False, False, False, True]
+            assert await (await lease(source)).done(PICTURE, ())
+            assert not await opened.engine.submit(job)
+            assert await nothing_for(source)
+            assert await state(opened.engine, job.id) == PICTURE
+
+    async def test_a_full_queue_refuses_and_says_when_to_come_again(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path, waiting_limit=2) as opened:
+            for _ in range(2):
+                await opened.engine.submit(spec())
+            with pytest.raises(QueueFull) as caught:
+                await opened.engine.submit(spec())
+            assert caught.value.retry_after >= 1
+            await lease(opened.source("one"))
+            assert await opened.engine.submit(spec())
+
+    async def test_all_survives_a_restart_of_the_engine(self, tmp_path: Path) -> None:
+        waiting, done = spec(), spec()
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(done)
+            assert await (await lease(opened.source("one"))).done(PICTURE, (("run", 1.5),))
+            await opened.engine.submit(waiting)
+        async with self.open(tmp_path) as opened:
+            kept = await opened.engine.get(done.id)
+            assert kept is not None
+            assert (kept.state, kept.timings) == (PICTURE, (("run", 1.5),))
+            assert (await lease(opened.source("one"))).spec == waiting
+
+    # Ends
+
+    async def test_listeners_hear_the_whole_story_and_its_end(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            await opened.engine.submit(job)
+            heard = asyncio.create_task(story(opened.engine, job.id))
+            await asyncio.sleep(0.05)
+            held = await lease(opened.source("one"))
+            for step in range(1, 4):
+                await held.progress(Running(backend="one", node="Sampler", step=step, steps=3))
+            await held.done(PICTURE, ())
+            events = await heard
+            assert isinstance(events[0].happening, Queued)
+            steps = [event.happening.step for event in events if isinstance(event.happening, Running)]
+            assert steps[-3:] == [1, 2, 3]
+            assert events[-1].happening == PICTURE
+            numbers = [event.number for event in events]
+            assert numbers == sorted(set(numbers))
+            missed = await story(opened.engine, job.id, after=numbers[-3])
+            assert missed == events[-2:]
+            assert await story(opened.engine, job.id, after=numbers[-1]) == []
+
+    async def test_a_listener_that_comes_after_a_restart_is_told_the_end(self, tmp_path: Path) -> None:
+        job = spec()
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(job)
+            await (await lease(opened.source("one"))).failed(LOST, ())
+            last = (await story(opened.engine, job.id))[-1]
+        async with self.open(tmp_path) as opened:
+            assert [event.happening for event in await story(opened.engine, job.id)] == [last.happening]
+            assert await story(opened.engine, job.id, after=last.number) == []
+
+    async def test_an_end_is_final(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            await opened.engine.submit(job)
+            held = await lease(opened.source("one"))
+            assert await held.failed(LOST, ())
+            assert not await held.done(PICTURE, ())
+            assert await held.retry(LOST) is Retry.NOT_OURS
+            assert await opened.engine.cancel(job.id) is Cancellation.TOO_LATE
+            assert await state(opened.engine, job.id) == LOST
+
+    # Models that come first
+
+    async def test_a_job_that_is_fetching_is_no_backends_until_its_models_are_there(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            assert await opened.engine.submit(job, fetching=True)
+            assert await state(opened.engine, job.id) == Fetching()
+            assert await nothing_for(opened.source("one"))
+            await opened.engine.progress(job, Fetching("m", 5, 10, 1, 5.0))
+            assert await state(opened.engine, job.id) == Fetching("m", 5, 10, 1, 5.0)
+            assert await opened.engine.unfinished() == {job.id}
+            assert (await opened.engine.stats()).fetching == 1
+            asking = asyncio.create_task(lease(opened.source("one")))
+            assert await opened.engine.fetched(job)
+            taken = await asking
+            assert taken.fetched is not None
+            assert taken.fetched >= taken.waited
+            assert await taken.done(PICTURE, ())
+            assert not await opened.engine.fetched(job)
+            kinds = [event.happening.kind for event in await story(opened.engine, job.id)]
+            assert kinds[:2] == ["fetching", "queued"]
+
+    async def test_a_job_whose_models_cannot_be_had_ends_as_the_engine_is_told(self, tmp_path: Path) -> None:
+        gone = Failed("model_gone", "it is", (FieldError("model", "it is"),))
+        async with self.open(tmp_path) as opened:
+            job, other = spec(), spec()
+            for one in (job, other):
+                await opened.engine.submit(one, fetching=True)
+            assert await opened.engine.unfetched(job, gone)
+            assert not await opened.engine.unfetched(job, LOST)
+            assert not await opened.engine.fetched(job)
+        async with self.open(tmp_path) as opened:
+            assert await state(opened.engine, job.id) == gone
+            assert await state(opened.engine, other.id) == Fetching()
+
+    async def test_a_job_that_is_fetching_can_be_cancelled_and_counts_among_the_waiting(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path, waiting_limit=1) as opened:
+            job = spec()
+            await opened.engine.submit(job, fetching=True)
+            with pytest.raises(QueueFull):
+                await opened.engine.submit(spec())
+            assert await opened.engine.cancel(job.id) is Cancellation.DONE
+            assert not await opened.engine.fetched(job)
+            assert await nothing_for(opened.source("one"))
+            assert await state(opened.engine, job.id) == Cancelled()
+            assert await opened.engine.submit(spec())
+
+    async def test_patience_begins_when_the_models_are_there(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec(patience=0.4)
+            await opened.engine.submit(job, fetching=True)
+            await asyncio.sleep(0.8)
+            assert await state(opened.engine, job.id) == Fetching()
+            await opened.engine.fetched(job)
+            assert isinstance(await state(opened.engine, job.id), Queued)
+            assert isinstance((await story(opened.engine, job.id))[-1].happening, Failed)
+
+    # Cancelling
+
+    async def test_a_queued_job_is_cancelled_at_once_and_never_runs(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job, other = spec(), spec()
+            await opened.engine.submit(job)
+            await opened.engine.submit(other)
+            assert await opened.engine.cancel(job.id) is Cancellation.DONE
+            assert await state(opened.engine, job.id) == Cancelled()
+            assert (await lease(opened.source("one"))).spec.id == other.id
+            assert await nothing_for(opened.source("two"))
+
+    async def test_the_holder_of_a_running_job_is_told_to_cancel_it_and_no_other_is(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            for _ in range(2):
+                await opened.engine.submit(spec())
+            one, two = await lease(opened.source("one")), await lease(opened.source("two"))
+            assert await opened.engine.cancel(one.spec.id) is Cancellation.ASKED
+            async with asyncio.timeout(5):
+                await one.cancelled.wait()
+            assert not two.cancelled.is_set()
+            assert await one.stopped(())
+            assert await state(opened.engine, one.spec.id) == Cancelled()
+
+    async def test_a_job_that_ends_before_its_holder_could_cancel_it_has_ended_well(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec())
+            held = await lease(opened.source("one"))
+            await opened.engine.cancel(held.spec.id)
+            assert await held.done(PICTURE, ())
+            assert await state(opened.engine, held.spec.id) == PICTURE
+
+    # Losses
+
+    async def test_a_lost_job_runs_again_first_and_ends_when_it_was_lost_too_often(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job, source = spec(), opened.source("one")
+            await opened.engine.submit(job)
+            held = await lease(source)
+            await opened.engine.submit(spec())
+            for attempt in (1, 2):
+                assert (held.spec.id, held.attempt) == (job.id, attempt)
+                assert await held.retry(LOST) is Retry.AGAIN
+                held = await lease(source)
+            assert held.attempt == 3
+            assert await held.retry(LOST) is Retry.ENDED
+            end = await state(opened.engine, job.id)
+            assert isinstance(end, Failed)
+            assert end.code == "backend_lost"
+            told = [event.happening for event in await story(opened.engine, job.id)]
+            assert [event.attempt for event in told if isinstance(event, Requeued)] == [2, 3]
+
+    async def test_a_retry_may_wait(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec())
+            await (await lease(opened.source("one"))).retry(LOST, delay=0.7)
+            assert await nothing_for(opened.source("one"))
+            assert (await lease(opened.source("one"))).attempt == 2
+
+    async def test_a_job_that_was_put_back_was_not_lost(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec())
+            await (await lease(opened.source("one"))).put_back()
+            assert (await lease(opened.source("two"))).attempt == 1
+
+    async def test_a_lease_is_kept_as_long_as_its_holder_lives(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec())
+            held = await lease(opened.source("one"))
+            await asyncio.sleep(LEASE_SECONDS * 1.5)
+            assert await nothing_for(opened.source("two"))
+            assert await held.done(PICTURE, ())
+
+    async def test_the_job_of_a_killed_worker_goes_to_another(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            await opened.engine.submit(job)
+            worker = await asyncio.create_subprocess_exec(*self.worker(tmp_path), stdout=asyncio.subprocess.PIPE)
+            assert worker.stdout is not None
+            async with asyncio.timeout(20):
+                assert (await worker.stdout.readline()).decode().strip() == job.id
+            assert await nothing_for(opened.source("two"))
+            worker.send_signal(signal.SIGKILL)
+            await worker.communicate()
+            held = await lease(opened.source("two"))
+            assert (held.spec.id, held.attempt, held.resumed) == (job.id, 2, False)
+            assert await held.done(PICTURE, ())
+
+    # Order
+
+    async def test_jobs_come_in_the_order_of_priority_and_then_of_age(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            jobs = [spec(priority=priority, created=time.time() + n / 1000) for n, priority in enumerate((1, 2, 0, 1))]
+            for job in jobs:
+                await opened.engine.submit(job)
+            source = opened.source("one")
+            taken = [(await lease(source)).spec.id for _ in jobs]
+            assert taken == [jobs[2].id, jobs[0].id, jobs[3].id, jobs[1].id]
+
+    async def test_owners_take_turns(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            for owner in ("many", "many", "many", "few", "few"):
+                await opened.engine.submit(spec(owner=owner))
+            source = opened.source("one")
+            taken = [(await lease(source)).spec.owner for _ in range(5)]
+            assert taken == ["many", "few", "many", "few", "many"]
+
+    async def test_a_loaded_model_is_preferred_but_no_job_is_passed_over_for_long(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            cold = spec(model="cold")
+            await opened.engine.submit(cold)
+            for _ in range(20):
+                await opened.engine.submit(spec(model="warm"))
+            began, taken, source = time.monotonic(), 0, opened.source("one")
+            while True:
+                held = await lease(source, "warm")
+                if held.spec.id == cold.id:
+                    break
+                taken += 1
+                await held.done(PICTURE, ())
+                await asyncio.sleep(0.15)
+            assert taken >= 3
+            assert AFFINITY_SECONDS * 0.9 <= time.monotonic() - began < AFFINITY_SECONDS + 2
+
+    async def test_priority_counts_more_than_a_loaded_model(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            urgent = spec(model="cold", priority=0)
+            await opened.engine.submit(spec(model="warm"))
+            await opened.engine.submit(urgent)
+            assert (await lease(opened.source("one"), "warm")).spec.id == urgent.id
+
+    async def test_of_waiting_backends_the_one_with_the_model_gets_the_job(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            waiting = {name: asyncio.create_task(lease(opened.source(name), name)) for name in ("x", "y", "z")}
+            await asyncio.sleep(0.1)
+            for model in ("y", "z", "x"):
+                await opened.engine.submit(spec(model=model))
+            for name, waiter in waiting.items():
+                assert (await waiter).spec.model == name
+
+    async def test_a_job_goes_only_where_its_nodes_are_and_holds_up_nobody(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec(classes=frozenset({"A", "B"})))
+            await opened.engine.submit(spec(classes=frozenset({"A"})))
+            held = await lease(opened.source("one"), has=frozenset({"A"}))
+            assert held.spec.classes == {"A"}
+            assert await nothing_for(opened.source("one"), has=frozenset({"A"}))
+            assert (await lease(opened.source("two"), has=frozenset({"A", "B", "C"}))).spec.classes == {"A", "B"}
+
+    async def test_a_busy_backend_takes_nothing_that_an_idle_one_waits_for(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            busy = asyncio.create_task(lease(opened.source("busy"), "a", ahead=True))
+            idle = asyncio.create_task(lease(opened.source("idle")))
+            await asyncio.sleep(0.1)
+            await opened.engine.submit(spec())
+            assert not (await idle).cancelled.is_set()
+            assert not busy.done()
+            for _ in range(2):
+                await opened.engine.submit(spec())
+            await busy
+
+    async def test_a_waiting_backend_that_gives_up_takes_no_job_with_it(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            waiter = asyncio.create_task(lease(opened.source("one")))
+            await asyncio.sleep(0.05)
+            submitting = asyncio.create_task(opened.engine.submit(spec()))
+            await asyncio.sleep(0)
+            waiter.cancel()
+            await asyncio.wait({waiter, submitting})
+            if waiter.cancelled():
+                assert (await lease(opened.source("two"))).attempt == 1
+
+    async def test_a_job_that_waits_longer_than_it_may_fails(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec(patience=0.3)
+            await opened.engine.submit(job)
+            end = (await story(opened.engine, job.id))[-1].happening
+            assert isinstance(end, Failed)
+            assert end.code == "no_backend"
+            assert await nothing_for(opened.source("one"))
+
+    async def test_place_and_time_left_are_told(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            jobs = [spec(created=time.time() + n / 1000) for n in range(4)]
+            for job in jobs:
+                await opened.engine.submit(job)
+            assert await state(opened.engine, jobs[2].id) == Queued(place=2)
+            held = await lease(opened.source("one"))
+            await asyncio.sleep(0.2)
+            await held.done(PICTURE, ())
+            waits = await state(opened.engine, jobs[3].id)
+            assert isinstance(waits, Queued)
+            assert waits.place == 2
+            assert waits.eta is not None
+            assert 0.4 <= waits.eta <= 2
+            stats = await opened.engine.stats()
+            assert (stats.queued, stats.running) == (3, 0)
+            assert stats.mean_run == pytest.approx(0.2, abs=0.1)
+
+
+__all__ = ["AFFINITY_SECONDS", "LEASE_SECONDS", "Ended", "EngineConformance", "Opened"]

@@ -1,0 +1,92 @@
+import asyncio
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import StorageError
+from orchestrator.jobs.sqlite import Dials, SqliteEngine
+from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
+from tests.engines.conformance import AFFINITY_SECONDS, LEASE_SECONDS, EngineConformance, Opened, lease, nothing_for
+from tests.engines.jobs import spec, wants
+
+
+def opened(folder: Path, **more: int) -> SqliteEngine:
+    dials = Dials(affinity=AFFINITY_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more)
+    return SqliteEngine(folder / "jobs.sqlite", dials)
+
+
+class TestSqliteEngine(EngineConformance):
+    def open(self, folder: Path, *, waiting_limit: int = 100) -> AbstractAsyncContextManager[Opened]:
+        @asynccontextmanager
+        async def both_sides() -> AsyncGenerator[Opened, None]:
+            async with opened(folder, waiting_limit=waiting_limit) as engine:
+                yield Opened(engine, engine.source)
+
+        return both_sides()
+
+    def worker(self, folder: Path) -> Sequence[str]:
+        return [sys.executable, "-m", "tests.engines.test_sqlite", str(folder)]
+
+
+async def test_after_a_restart_a_leased_job_goes_to_its_own_backend_first_and_counts_as_not_lost(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as engine:
+        await engine.submit(spec())
+        await lease(engine.source("one"))
+    async with opened(tmp_path) as engine:
+        assert await engine.adopt(grace=60) == 1
+        assert await nothing_for(engine.source("two"))
+        held = await lease(engine.source("one"))
+        assert (held.attempt, held.resumed) == (1, True)
+
+
+async def test_after_a_restart_a_job_whose_backend_does_not_come_back_goes_elsewhere(tmp_path: Path) -> None:
+    async with opened(tmp_path) as engine:
+        await engine.submit(spec())
+        await lease(engine.source("one"))
+    async with opened(tmp_path) as engine:
+        await engine.adopt(grace=0.3)
+        held = await lease(engine.source("two"))
+        assert (held.attempt, held.resumed) == (2, False)
+
+
+async def test_jobs_are_forgotten_with_their_images(tmp_path: Path) -> None:
+    now = [1000.0]
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=0.02, kept=50), clock=lambda: now[0]) as engine:
+        job = spec(created=1000.0)
+        await engine.submit(job)
+        await engine.cancel(job.id)
+        assert await engine.forget_expired() == 0
+        now[0] = 1050.0
+        assert await engine.forget_expired() == 1
+        assert await engine.get(job.id) is None
+
+
+async def test_a_file_of_a_newer_version_is_refused_with_a_reason(tmp_path: Path) -> None:
+    async with Database(tmp_path / "jobs.sqlite") as database:
+        await database.run(lambda db: db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}"))
+    with pytest.raises(StorageError, match="newer version"):
+        async with Database(tmp_path / "jobs.sqlite"):
+            pass
+
+
+async def test_a_file_that_is_no_database_is_refused_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(b"no database at all" * 100)
+    with pytest.raises(StorageError, match="cannot be used"):
+        async with Database(tmp_path / "jobs.sqlite"):
+            pass
+
+
+async def _hold_one(folder: Path) -> None:
+    async with opened(folder) as engine:
+        held = await engine.source("worker").lease(wants())
+        print(held.spec.id, flush=True)
+        await asyncio.sleep(60)
+
+
+if __name__ == "__main__":
+    asyncio.run(_hold_one(Path(sys.argv[1])))

@@ -1,0 +1,142 @@
+"""Agents between a pool of fake backends and an engine: who gets how many jobs, and what a stop leaves behind."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import ClassVar
+
+from orchestrator.agents import Agents
+from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.pool import Pool
+from orchestrator.errors import StorageError
+from orchestrator.images.inputs import InputFiles
+from orchestrator.images.links import LinkSigner
+from orchestrator.images.store import ImageStore, new_name
+from orchestrator.images.threads import PictureThreads
+from orchestrator.jobs.engine import Lease
+from orchestrator.jobs.job import Running, Succeeded
+from orchestrator.jobs.sqlite import Dials, SqliteEngine
+from orchestrator.models.finder import ModelFinder
+from orchestrator.models.outlet import Outlet
+from orchestrator.models.shelf import Shelf
+from orchestrator.pipeline import Work
+from orchestrator.provisions import Provisions
+from orchestrator.supplying import ModelSupplier
+from tests.engines.jobs import spec
+from tests.fakes.comfyui import FakeComfyUI
+from tests.unit.comfy.graphs import AT_ONCE, QUICK, picture_graph
+
+
+def job(**more: object):
+    graph = picture_graph()
+    return spec(graph=graph.to_api(), classes=graph.classes, output_format="png", image=new_name(), **more)
+
+
+@asynccontextmanager
+async def at_work(
+    folder: Path, *fakes: FakeComfyUI, work: type[Work] = Work, lease: float = 30.0
+) -> AsyncIterator[SqliteEngine]:
+    clients = [BackendClient(fake.url, name=f"b{n}", limits=QUICK, backoff=AT_ONCE) for n, fake in enumerate(fakes)]
+    async with (
+        PictureThreads() as threads,
+        ImageStore(folder / "images", limit_bytes=10**8, floor_bytes=0) as store,
+        SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05, lease=lease)) as engine,
+        Pool(clients, backoff=AT_ONCE) as pool,
+    ):
+        await engine.adopt(grace=10)
+        shelf = Shelf(folder / "models")
+        supplier = ModelSupplier(Outlet(shelf), LinkSigner(b"secret", "http://models.example", "models"), 10.0)
+        async with (
+            Provisions(InputFiles(folder / "inputs"), ModelFinder(shelf), engine) as provisions,
+            Agents(pool, engine.source, work(provisions, supplier, threads, store), AT_ONCE),
+        ):
+            yield engine
+
+
+async def ended(engine: SqliteEngine, job_id: str) -> object:
+    async with asyncio.timeout(20):
+        return [event async for event in engine.events(job_id)][-1].happening
+
+
+async def until(fake: FakeComfyUI, prompts: int) -> None:
+    async with asyncio.timeout(10):
+        while len(fake.prompts) < prompts:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_backend_has_one_job_running_and_one_waiting_and_no_third(tmp_path: Path) -> None:
+    async with FakeComfyUI(run_seconds=1.0) as fake, at_work(tmp_path, fake) as engine:
+        jobs = [job() for _ in range(4)]
+        for one in jobs:
+            await engine.submit(one)
+        await until(fake, 2)
+        await asyncio.sleep(0.2)
+        queue = fake.engine.queue()
+        assert [len(queue[name]) for name in ("queue_running", "queue_pending")] == [1, 1]
+        stats = await engine.stats()
+        assert (stats.queued, stats.running) == (2, 2)
+        states = [await engine.get(one.id) for one in jobs[:2]]
+        assert [isinstance(state.state, Running) for state in states if state] == [True, False]
+        for one in jobs:
+            assert isinstance(await ended(engine, one.id), Succeeded)
+
+
+async def test_no_job_waits_at_a_busy_backend_while_another_is_idle(tmp_path: Path) -> None:
+    async with (
+        FakeComfyUI(run_seconds=0.6) as one,
+        FakeComfyUI(run_seconds=0.6) as two,
+        at_work(tmp_path, one, two) as engine,
+    ):
+        jobs = [job(model="same") for _ in range(2)]
+        for each in jobs:
+            await engine.submit(each)
+        for each in jobs:
+            assert isinstance(await ended(engine, each.id), Succeeded)
+        assert (len(one.prompts), len(two.prompts)) == (1, 1)
+
+
+async def test_jobs_go_where_their_model_is_loaded(tmp_path: Path) -> None:
+    async with FakeComfyUI() as one, FakeComfyUI() as two, at_work(tmp_path, one, two) as engine:
+        places: dict[str, set[str]] = {"x": set(), "y": set()}
+        for model in "xyyxxyxy":
+            await asyncio.sleep(0.1)  # so that the backend of the job before is idle again
+            each = job(model=model)
+            await engine.submit(each)
+            heard = [event.happening async for event in engine.events(each.id)]
+            places[model] |= {event.backend for event in heard if isinstance(event, Running)}
+        assert sorted(map(sorted, places.values())) == [["b0"], ["b1"]]
+
+
+async def test_a_stop_leaves_the_jobs_where_they_are_and_the_next_start_takes_them_up(tmp_path: Path) -> None:
+    jobs = [job(), job()]
+    async with FakeComfyUI(run_seconds=0.5) as fake:
+        async with at_work(tmp_path, fake) as engine:
+            for one in jobs:
+                await engine.submit(one)
+            await until(fake, 2)
+        assert not fake.requests("POST /interrupt")
+        async with at_work(tmp_path, fake) as engine:
+            for one in jobs:
+                assert isinstance(await ended(engine, one.id), Succeeded)
+        assert len(fake.prompts) == 2
+
+
+class FailsOnce(Work):
+    """Cannot write what became of the first job, as on a full disk."""
+
+    failed: ClassVar[list[str]] = []
+
+    async def do(self, lease: Lease, backend: BackendClient) -> None:
+        if not self.failed:
+            self.failed.append(lease.spec.id)
+            raise StorageError
+        await super().do(lease, backend)
+
+
+async def test_a_job_whose_end_could_not_be_written_is_taken_up_again(tmp_path: Path) -> None:
+    async with FakeComfyUI() as fake, at_work(tmp_path, fake, work=FailsOnce, lease=0.5) as engine:
+        one = job()
+        await engine.submit(one)
+        assert isinstance(await ended(engine, one.id), Succeeded)
+        assert FailsOnce.failed == [one.id]

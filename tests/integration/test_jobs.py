@@ -270,7 +270,7 @@ async def test_a_job_whose_backend_is_lost_runs_at_another(start: Service) -> No
 
 async def test_a_job_that_fails_by_itself_does_not_run_again(start: Service) -> None:
     async with FakeComfyUI() as backend:
-        backend.faults.raise_in = "KSamplerAdvanced"
+        backend.faults.raise_in = "A1111Sampler"
         client = await ready(await start(backend.url))
         end = await ended(client, (await post(client))["id"])
         assert (end["state"], end["code"], end["attempt"]) == ("failed", "execution_failed", 1)

@@ -2,7 +2,8 @@
 
 Service and backend are processes of their own, as in production. The backend (`tests/fakes`) needs no time for a job,
 so what a caller waits less the run (two uploads, the run's messages and reads, the result) is overhead: parsing,
-decoding and encoding a 512x512 picture and its mask, compiling, keeping the job, the queue, the image. Every job has a picture of its own, so nothing is saved by caching.
+decoding and encoding a 512x512 picture and its mask, compiling, keeping the job, the queue, the image. Every job has
+a picture of its own, so nothing is saved by caching.
 """
 
 import asyncio

@@ -17,6 +17,7 @@ from orchestrator.errors import StorageError
 from orchestrator.models import header
 from orchestrator.models.layout import KINDS, SUFFIX, Place, folder_of, hidden, stem_of
 from orchestrator.models.locks import FileLock
+from orchestrator.models.nature import Nature, nature_of
 from orchestrator.models.origin import Origin, read_origin
 from orchestrator.models.part import disk_errors
 from orchestrator.models.reference import Kind
@@ -47,10 +48,10 @@ class Survey:
 
 
 @lru_cache(maxsize=1024)
-def _header(path: Path, _changed_ns: int, _size: int) -> header.Header:
+def _nature(path: Path, _changed_ns: int, _size: int) -> Nature:
     with path.open("rb") as file:
         length = header.header_length(file.read(header.LENGTH_BYTES))
-        return header.parse_header(file.read(length))
+        return nature_of(header.parse_header(file.read(length)))
 
 
 @lru_cache(maxsize=1024)
@@ -105,10 +106,10 @@ class Shelf:
         origin = self.origin(place)
         return origin is None or origin.size == size
 
-    def header(self, place: Place) -> header.Header:
-        """Raises NotSafetensors and OSError."""
+    def nature(self, place: Place) -> Nature:
+        """What its header makes it. Raises NotSafetensors and OSError."""
         about = place.file.stat()
-        return _header(place.file, about.st_mtime_ns, about.st_size)
+        return _nature(place.file, about.st_mtime_ns, about.st_size)
 
     def try_pin(self, place: Place) -> FileLock | None:
         """While the lock is held, no process deletes the file. Counts as a use. None while it is being deleted."""

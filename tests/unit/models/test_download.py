@@ -400,3 +400,37 @@ async def test_a_download_never_holds_up_the_event_loop(civitai: FakeCivitai, tm
                 await fetch(finder, "64094")
 
         assert await least_worst_gap(run) <= LIMIT
+
+
+@pytest.mark.parametrize(("base", "runs"), [("Anima", False), ("Other", True), ("", True), ("SD 1.5", True)])
+async def test_a_lora_of_which_nothing_tells_runs_unless_its_author_names_another_family(
+    civitai: FakeCivitai, tmp_path: Path, base: str, runs: bool
+) -> None:
+    civitai.fixtures[7].body = model_file({"lora_unet_conv_in.lora_down.weight": [4, 4, 3, 3]})
+    civitai.fixtures[7].base_model = base
+    async with supplied(civitai, tmp_path) as finder:
+        checkpoint = await finder.checkpoint("64094", "model", BOTH)
+        if runs:
+            assert (await finder.lora("7", "prompt", checkpoint)).family == "sd15"
+        else:
+            with pytest.raises(ModelMismatch, match="made for Anima, the checkpoint 64094 is sd15"):
+                await finder.lora("7", "prompt", checkpoint)
+
+
+async def test_a_header_longer_than_any_model_has_is_refused(civitai: FakeCivitai, tmp_path: Path) -> None:
+    civitai.fixtures[64094].body = model_file(SD15, 100, {"x": "y" * (4 << 20)})
+    async with supplied(civitai, tmp_path) as finder:
+        with pytest.raises(ModelUnsafe, match="bytes long"):
+            await finder.checkpoint("64094", "model", BOTH)
+    assert civitai.sent_bytes <= 1 << 20
+
+
+async def test_parsing_a_long_header_leaves_the_loop_to_others(civitai: FakeCivitai, tmp_path: Path) -> None:
+    many = {f"model.diffusion_model.layer{number}.weight": [1] for number in range(20_000)}
+    civitai.fixtures[64094].body = model_file(SD15 | many)
+
+    async def look() -> None:
+        async with supplied(civitai, tmp_path) as finder:
+            await finder.checkpoint("64094", "model", BOTH)
+
+    assert await least_worst_gap(look) < LIMIT

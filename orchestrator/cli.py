@@ -14,7 +14,7 @@ from pathlib import Path
 from aiohttp import web
 
 from orchestrator import workflow_commands
-from orchestrator.app import create_app, load_model_names, load_widgets
+from orchestrator.app import create_app, load_model_names, load_widgets, shelf_of
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.settings import Settings, load
@@ -96,7 +96,8 @@ def _demo(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     settings = _settings(options)
     widgets = load_widgets(settings)
-    load_model_names(settings)
+    for sentence in load_model_names(settings).missing(shelf_of(settings).root):
+        print(f"warning: models.yaml: {sentence}", file=sys.stderr)
     print(f"settings and {len(widgets)} workflows can be used: {', '.join(widgets)}")
     return 0
 

@@ -5,6 +5,7 @@ values can be set so, not the list of backends.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -26,6 +27,7 @@ CIVITAI_HOSTS = (
 )
 """The site by its three names, and the hosts that it is known to send downloads to; `*` is one label of a name."""
 
+_HOST = re.compile(r"(\*|[\w-]+)(\.(\*|[\w-]+))*", re.ASCII)
 _PREFIX = "ORCHESTRATOR_"
 
 
@@ -35,7 +37,7 @@ def _user_data() -> Path:
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class BackendSettings(_Frozen):
@@ -47,10 +49,7 @@ class BackendSettings(_Frozen):
     @field_validator("url")
     @classmethod
     def _has_host_and_port(cls, url: str) -> str:
-        parts = urlsplit(url)  # raises ValueError for a port out of range
-        if not parts.hostname or parts.port == 0:
-            raise ValueError("names no host or port")
-        return url
+        return _require_origin(url)
 
     name: str = ""
     """What logs and `GET /readyz` call it; its URL when empty."""
@@ -114,6 +113,38 @@ class Settings(_Frozen):
     fetch_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
 
+    @field_validator("civitai_url")
+    @classmethod
+    def _is_reachable(cls, url: str) -> str:
+        return _require_origin(url) if url else url
+
+    @field_validator("civitai_key")
+    @classmethod
+    def _fits_a_header(cls, key: str) -> str:
+        key = key.strip()  # as a file of secrets ends with a line's end
+        if not (key.isascii() and key.isprintable()):
+            raise ValueError("holds characters that no key has")
+        return key
+
+    @field_validator("civitai_hosts")
+    @classmethod
+    def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if "://" in host:
+                _require_origin(host)
+            elif not _HOST.fullmatch(host):
+                raise ValueError(
+                    f"{host!r} is no host such as b2.civitai.com, and no origin such as http://mirror:9000"
+                )
+        return hosts
+
+
+def _require_origin(url: str) -> str:
+    parts = urlsplit(url)  # raises ValueError for a port out of range
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.path not in ("", "/"):
+        raise ValueError(f"{url!r} is no origin such as http://mirror.local:9000")
+    return url
+
 
 def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
     """Settings from a YAML file, then the environment, then `overrides` that are not None.
@@ -138,7 +169,7 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
 def _read(file: Path) -> dict[str, object]:
     try:
         content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(f"The settings file {file} cannot be read: {error}") from error
     if content is None:
         return {}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from orchestrator.app import open_models, shelf_of
-from orchestrator.errors import ModelNotFound
+from orchestrator.errors import ModelNotFound, StorageError
 from orchestrator.models.shelf import Shelf, ShelfEntry
 from orchestrator.models.speed import Progress
 from orchestrator.settings import Settings
@@ -28,7 +28,9 @@ def add_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
     get.set_defaults(shelf=_get)
     verify = commands.add_parser("verify", help="read files whole and say what is damaged")
     verify.add_argument("names", nargs="*", help="as `list` shows them; all if none is given")
-    verify.add_argument("--repair", action="store_true", help="take damaged files away, so that they are fetched anew")
+    verify.add_argument(
+        "--repair", action="store_true", help="take fetched files that are damaged away, so that they are fetched anew"
+    )
     verify.set_defaults(shelf=_verify)
     made = [listing, get, verify]
     for name, text, run in (
@@ -56,10 +58,14 @@ def _list(settings: Settings, _options: argparse.Namespace) -> int:
             predicts = "" if origin.prediction in ("", "eps") else f", {origin.prediction} prediction"
             about = f"{origin.title} ({origin.family}{predicts}; {origin.base_model or 'no base model told'})"
         used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used_at))
-        print(f"{entry.place.kind:10} {entry.place.stem:32} {entry.size / 1e9:7.2f} GB  {used}  {about}{marks}")
-    for stem, size, total in shelf.partial():
-        print(f"{'partial':10} {stem:32} {size / 1e9:7.2f} of {total / 1e9:.2f} GB")
-    fetched = sum(entry.size for entry in entries if entry.origin)
+        size = f"{entry.size / 1e9:7.2f} GB"
+        _print(f"{entry.place.kind:10} {entry.place.stem:32} {size}  {used}  {about}{marks}")
+    for stem, there, total in shelf.partial():
+        _print(f"{'partial':10} {stem:32} {there / 1e9:7.2f} of {total / 1e9:.2f} GB")
+    aside = shelf.aside()
+    for item in aside:
+        _print(f"{'damaged':10} {item.place.stem:32} {item.size / 1e9:7.2f} GB  set aside as {item.place.damaged}")
+    fetched = sum(entry.size for entry in entries if entry.origin) + sum(item.size for item in aside)
     print(f"{fetched / 1e9:.2f} of {settings.shelf_gb:g} GB are used by fetched models")
     return 0
 
@@ -71,7 +77,7 @@ def _get(settings: Settings, options: argparse.Namespace) -> int:
             if options.lora:
                 files = [await finder.lora(options.name, "lora", files[0])]
             async with finder.hold(files, _progress_line()):
-                print(f"{files[0].family} {files[0].place.file}")
+                _print(f"{files[0].family} {files[0].place.file}")
 
     asyncio.run(get())
     return 0
@@ -98,13 +104,23 @@ def _verify(settings: Settings, options: argparse.Namespace) -> int:
     chosen = _chosen(shelf, options.names) if options.names else shelf.listed()
     for entry in chosen:
         fault = shelf.verify(entry.place)
-        print(f"{entry.place.stem}: {fault or 'good'}", flush=True)
+        _print(f"{entry.place.stem}: {fault or 'good'}")
         if fault is not None:
             bad += 1
             if options.repair:
-                shelf.set_aside(entry.place)
-                print(f"{entry.place.stem}: set aside as {entry.place.damaged}")
+                _print(f"{entry.place.stem}: {_repaired(shelf, entry)}")
     return 1 if bad else 0
+
+
+def _repaired(shelf: Shelf, entry: ShelfEntry) -> str:
+    """Sets a damaged file aside, if it may go; says what was done."""
+    if entry.origin is None:
+        return "it was put there by hand and cannot be fetched anew; replace it or delete it (rm)"
+    try:
+        shelf.set_aside(entry.place)
+    except StorageError as error:
+        return f"skipped: {error.detail}"
+    return f"set aside as {entry.place.damaged}"
 
 
 def _pin(settings: Settings, options: argparse.Namespace) -> int:
@@ -123,9 +139,21 @@ def _unpin(settings: Settings, options: argparse.Namespace) -> int:
 
 def _remove(settings: Settings, options: argparse.Namespace) -> int:
     shelf = shelf_of(settings)
-    for entry in _chosen(shelf, options.names):
+    aside = [item for item in shelf.aside() if item.place.stem in options.names]
+    gone = {item.place.stem for item in aside}
+    listed = {entry.place.stem for entry in shelf.listed()}
+    for entry in _chosen(shelf, [name for name in options.names if name not in gone or name in listed]):
         shelf.remove(entry.place)
+    for item in aside:
+        shelf.discard(item)
     return 0
+
+
+def _print(line: str) -> None:
+    """A line with what a terminal would take for a command, or cannot write, as escapes."""
+    plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    encoding = sys.stdout.encoding or "utf-8"
+    print(plain.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def _chosen(shelf: Shelf, names: Sequence[str]) -> list[ShelfEntry]:

@@ -4,6 +4,7 @@ Standard library alone. Knows nothing of ComfyUI.
 """
 
 import hashlib
+import http.client
 import os
 import threading
 import time
@@ -63,12 +64,15 @@ class Fetching:
     def _run(self) -> None:
         try:
             self._fetch()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - a thread that dies silently would be waited for
             self.error = f"{type(error).__name__}: {error}"
 
     def _fetch(self) -> None:
         wanted = self.wanted
         wanted.target.parent.mkdir(parents=True, exist_ok=True)
+        if wanted.target.exists() and not wanted.mark.exists():
+            self._adopt()
+            return
         with wanted.part.open("a+b") as file:
             digest = self._hashed(file)
             failed = 0
@@ -80,7 +84,7 @@ class Fetching:
                     # The link was refused or the service has lost the file: another try would hear the same.
                     if error.code < 500:
                         raise
-                except OSError:
+                except (OSError, http.client.HTTPException):
                     pass
                 failed = 1 if self.received > before else failed + 1
                 if self.received < wanted.size:
@@ -91,9 +95,23 @@ class Fetching:
         if digest.hexdigest() != wanted.sha256:
             wanted.part.unlink()
             raise ValueError(f"its SHA-256 is {digest.hexdigest()}, not {wanted.sha256}")
-        wanted.mark.unlink(missing_ok=True)
+        wanted.mark.write_text("")  # ours in any case, and of no content while it is replaced
         wanted.part.replace(wanted.target)
         wanted.mark.write_text(wanted.sha256)
+
+    def _adopt(self) -> None:
+        """Takes a file of this machine's owner if it is the same one; it is never replaced by another."""
+        wanted = self.wanted
+        same = wanted.target.stat().st_size == wanted.size
+        if same:
+            with wanted.target.open("rb") as file:
+                same = hashlib.file_digest(file, "sha256").hexdigest() == wanted.sha256
+        if not same:
+            raise ValueError(
+                f"this ComfyUI has another file called {wanted.target.name} of its own; rename one of them"
+            )
+        wanted.mark.write_text(wanted.sha256)
+        self.received = wanted.size
 
     def _hashed(self, file: BinaryIO) -> "hashlib._Hash":
         """The hash of what an earlier try left."""

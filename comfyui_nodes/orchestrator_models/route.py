@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -9,7 +10,9 @@ from urllib.parse import urlsplit
 from .fetching import Fetching, Wanted
 
 KINDS = ("checkpoints", "loras")
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\- ]{0,200}\.safetensors")
+_SUFFIX = ".safetensors"
+_LONGEST = 200
+"""Bytes of one name, so that the part's longer one can be written too."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -46,7 +49,7 @@ def read_wanted(body: object, folder_of: Callable[[str], str]) -> Wanted:
     if not isinstance(body, dict):
         raise Refused("the body is not an object")
     kind, file, sha256, size, url = (body.get(key) for key in ("kind", "file", "sha256", "size", "url"))
-    if kind not in KINDS or not isinstance(file, str) or not _FILE.fullmatch(file) or ".." in file:
+    if kind not in KINDS or not isinstance(file, str) or not _is_placed(file):
         raise Refused("kind or file is not one that this pack places")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256) or type(size) is not int or size <= 0:
         raise Refused("sha256 or size is missing")
@@ -54,6 +57,18 @@ def read_wanted(body: object, folder_of: Callable[[str], str]) -> Wanted:
     if not allowed.startswith(("http://", "https://")) or not isinstance(url, str) or _origin(url) != _origin(allowed):
         raise Refused("set ORCHESTRATOR_URL of this ComfyUI to the service's address, such as http://service:8080")
     return Wanted(Path(folder_of(kind)) / file, sha256, size, url)
+
+
+def _is_placed(file: str) -> bool:
+    """Whether it is a name below the kind's folder: any that an operator gives files, and no way out of it."""
+    names = file.split("/")
+    return (
+        file.endswith(_SUFFIX)
+        and all(
+            name and not name.startswith(".") and len(name.encode("utf-8", "replace")) <= _LONGEST for name in names
+        )
+        and not any(c in "\\:" or unicodedata.category(c) in ("Cc", "Cs") for c in file)
+    )
 
 
 def _origin(url: str) -> tuple[str, str]:

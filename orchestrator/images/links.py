@@ -15,7 +15,7 @@ _SECRET_BYTES = 32
 
 
 class LinkSigner:
-    """Signs with HMAC-SHA256 over the image's key and its expiry (seconds since 1970).
+    """Signs with HMAC-SHA256 over the route, the image's key and its expiry (seconds since 1970).
 
     `base_url` is where callers reach the service, such as https://pictures.example.org/api; `path` is the route there.
     """
@@ -43,7 +43,7 @@ class LinkSigner:
         return int(expires)
 
     def _signature(self, key: str, expires: int) -> str:
-        message = f"{key}\n{expires}".encode("utf-8", "surrogatepass")
+        message = f"{self._path}\n{key}\n{expires}".encode("utf-8", "surrogatepass")
         return base64.urlsafe_b64encode(hmac.new(self._secret, message, hashlib.sha256).digest()).decode().rstrip("=")
 
 

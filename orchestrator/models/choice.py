@@ -23,6 +23,8 @@ _OTHER_FAMILIES = (
     *("sd 2", "sd 3", "flux", "pony v7", "auraflow", "kolors", "hunyuan", "wan", "pixart", "lumina", "hidream"),
     *("stable cascade", "svd", "cogvideo", "ltx", "mochi", "qwen", "chroma", "z-image", "zimage", "sora", "veo"),
 )
+_OPEN = ("", "other", "sdxl distilled")
+"""What an author chooses whose model is of no family on the list, or may be of ours."""
 _WORD: dict[Kind, str] = {"checkpoint": "a checkpoint", "lora": "a LoRA"}
 
 
@@ -30,6 +32,12 @@ def base_family(base_model: str) -> str | None:
     """The family that Civitai's `baseModel` stands for; None if it does not tell (the header has to)."""
     said = base_model.strip().lower()
     return next((family for family, names in _FAMILY_OF_BASE.items() if said in names), None)
+
+
+def names_other_family(base_model: str) -> bool:
+    """Whether it names something, and nothing that may be of a family that runs here."""
+    said = base_model.strip().lower()
+    return said not in _OPEN and base_family(said) is None
 
 
 def require_usable(version: Version, kind: Kind) -> None:
@@ -73,7 +81,11 @@ def choose_file(version: Version, file_id: int | None = None) -> VersionFile:
 
 
 def verdict(file: VersionFile) -> str | None:
-    """What a scan holds against the file, or None."""
+    """What a scan holds against the file, or None.
+
+    A scan that Civitai does not speak of holds nothing: mirrors and old files have none, and safetensors runs no code.
+    One that is pending is waited for, since Civitai itself is about to say more.
+    """
     for scanner, result, message in file.scans:
         if result in _REFUSED_VERDICTS:
             return f"Civitai's {scanner} scan says {result}" + (f": {message}" if message else "")

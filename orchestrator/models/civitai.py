@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from orchestrator.models.reference import Kind
 
 _KIB = 1024
+_LARGEST_ID = 2**53
+"""JSON's numbers are whole up to here."""
 _KIND_OF_TYPE: Mapping[str, Kind] = {"checkpoint": "checkpoint", "lora": "lora", "locon": "lora", "dora": "lora"}
 
 
@@ -152,10 +154,11 @@ def _sequence(value: object) -> Sequence[object]:
 
 
 def _text(value: object) -> str:
-    return value[:500] if isinstance(value, str) else ""
+    """Printable: a line of a log or of a terminal is what it looks like."""
+    return "".join(c if c.isprintable() else " " for c in value[:500]) if isinstance(value, str) else ""
 
 
 def _integer(value: object) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 12:
         return int(value)
-    return value if type(value) is int and value > 0 else None
+    return value if type(value) is int and 0 < value <= _LARGEST_ID else None

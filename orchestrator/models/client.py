@@ -37,8 +37,9 @@ _FACTS_SECONDS = 300.0
 _SIGNED_SECONDS = 600.0
 """How long a signed URL is used again; the shorter-lived of Civitai's two kinds lasts an hour."""
 _READ_BUFFER = 1 << 20
-_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
+_RANGE = re.compile(r"bytes (?:(\d{1,15})-(\d{1,15})|\*)/(\d{1,15}|\*)")
 _LISTED = 12
+_LONGEST_QUIET = 3600.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Patience:
     connect: float = 15.0
     stall: float = 60.0
     """Without one byte."""
+    answer: float = 60.0
+    """For a whole answer that is short: facts, or a file's beginning."""
 
     def wait(self, attempt: int) -> float:
         """Before the try after the `attempt`th (from 0)."""
@@ -153,7 +156,7 @@ class CivitaiClient:
         for attempt in range(attempts):
             try:
                 self._quiet.require_over()
-                async with self._get(url, {"Accept": "application/json"}) as response:
+                async with self.one_try(), self._get(url, {"Accept": "application/json"}) as response:
                     body = await _content(response)
                     if response.status == 200:
                         if isinstance(body, Mapping):
@@ -165,6 +168,15 @@ class CivitaiClient:
                     raise
                 await asyncio.sleep(max(self.patience.wait(attempt), self.quiet_seconds))
         raise AssertionError("there is at least one try")
+
+    @asynccontextmanager
+    async def one_try(self) -> AsyncGenerator[None, None]:
+        """Ends the block after `patience.answer` seconds with ModelUnavailable: a host that drips never stalls."""
+        try:
+            async with asyncio.timeout(self.patience.answer):
+                yield
+        except TimeoutError as error:
+            raise ModelUnavailable(f"Civitai's answer did not come within {self.patience.answer:g} s") from error
 
     @asynccontextmanager
     async def open_file(
@@ -206,14 +218,14 @@ class CivitaiClient:
             # Encoded already: quoting it again would break its signature.
             target = URL(location, encoded=True)
             target = target if target.is_absolute() else url.join(target)
+            # A port or a host that cannot be shows only when it is read.
+            permitted, place = bool(location) and self._allowed.permits(target), shown(target)
         except ValueError as error:
             raise DownloadFailed(f"{what}: Civitai redirects to something that is no URL") from error
         if target.path.startswith("/login"):
             raise refusal(401, {}, what, bool(self._key), 0)
-        if not location or not self._allowed.permits(target):
-            raise DownloadFailed(
-                f"{what}: Civitai sends the download to {shown(target)}, which civitai_hosts does not list"
-            )
+        if not permitted:
+            raise DownloadFailed(f"{what}: Civitai sends the download to {place}, which civitai_hosts does not list")
         return target
 
     async def _arrival(self, response: aiohttp.ClientResponse, key: tuple[int, int], what: str, start: int) -> Arrival:
@@ -287,6 +299,6 @@ async def _nothing() -> AsyncGenerator[bytes, None]:
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
-    """Seconds. The form with a date is not used by Civitai and counts as not said."""
+    """Seconds, at most an hour. The form with a date is not used by Civitai and counts as not said."""
     text = response.headers.get("Retry-After", "").strip()
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 7 else None
+    return min(float(text[:9]), _LONGEST_QUIET) if text.isascii() and text.isdecimal() else None

@@ -216,7 +216,7 @@ async def _store(arrival: Arrival, part: PartFile, size: int, told: Callable[[],
             if len(batch) < _BATCH and time.monotonic() - written_at < _BATCH_SECONDS:
                 continue
             if writing is not None:
-                await writing
+                await _to_the_end(writing)
             writing = asyncio.ensure_future(asyncio.to_thread(part.append, batch))
             batch, written_at = bytearray(), time.monotonic()
             told()
@@ -243,12 +243,16 @@ async def _within(pieces: AsyncIterator[bytes], room: int) -> AsyncIterator[byte
 
 async def _to_the_end(work: Awaitable[T]) -> T:
     """Awaits `work` to its end also when cancelled: a thread that uses the part's file can't be stopped."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
+    task, cancelled = asyncio.ensure_future(work), None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()  # looked at, so that it is not reported as forgotten
+        raise cancelled
+    return task.result()
 
 
 def _verified_by(part: PartFile, file: VersionFile) -> str:

@@ -13,15 +13,16 @@ from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 
 from orchestrator.errors import FieldError, ModelError, ModelMismatch, ModelNotFound, ModelUnavailable
-from orchestrator.models import family, lora
-from orchestrator.models.choice import base_family, choose_file, require_usable
+from orchestrator.models import family
+from orchestrator.models.choice import base_family, choose_file, names_other_family, require_usable
 from orchestrator.models.client import CivitaiClient
 from orchestrator.models.download import Downloader, RemoteFile, Tell
 from orchestrator.models.flight import SingleFlight
-from orchestrator.models.header import Header, NotSafetensors
+from orchestrator.models.header import NotSafetensors
 from orchestrator.models.layout import SUFFIX, Place, stem_of
 from orchestrator.models.look import Looker
 from orchestrator.models.names import Names
+from orchestrator.models.nature import Nature
 from orchestrator.models.pins import Pins
 from orchestrator.models.reference import BadReference, CivitaiVersion, Kind, LocalName, read_reference
 from orchestrator.models.shelf import Shelf
@@ -60,10 +61,10 @@ class Supply:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a name means, with the header to judge it by."""
+    """What a name means, and what it is."""
 
     place: Place
-    header: Header
+    nature: Nature
     base_model: str = ""
     remote: RemoteFile | None = None
 
@@ -86,12 +87,12 @@ class ModelFinder:
         """
         with _naming(field):
             found = await self._find("checkpoint", name)
-            kind = family.checkpoint_kind(found.header)
+            kind = found.nature.checkpoint
             if kind is None:
                 raise ModelMismatch(f"{name} is not a Stable Diffusion checkpoint in one file")
             if problem := family.trouble(kind):
                 raise ModelMismatch(f"{name} cannot be used: {problem}")
-            if lacking := family.missing_parts(found.header):
+            if lacking := found.nature.lacking:
                 raise ModelMismatch(f"{name} cannot be used: the file holds no {' and no '.join(lacking)}")
             if kind.family not in families:
                 raise ModelMismatch(f"{name} is {kind.family}; this widget runs {', '.join(families)}")
@@ -107,9 +108,14 @@ class ModelFinder:
         """
         with _naming(field):
             found = await self._find("lora", name)
-            if not lora.is_lora(found.header):
+            if not found.nature.is_lora:
                 raise ModelMismatch(f"{name} is not a LoRA")
-            made_for = lora.lora_family(found.header, found.base_model)
+            made_for = found.nature.lora_family or base_family(found.base_model)
+            if made_for is None and names_other_family(found.base_model):
+                raise ModelMismatch(
+                    f"the LoRA {name} is made for {found.base_model}, the checkpoint {checkpoint.name} is "
+                    f"{checkpoint.family}"
+                )
             if made_for is None:
                 log.warning(
                     "nothing tells which family the LoRA %s is made for; it is taken for %s", name, checkpoint.family
@@ -204,13 +210,13 @@ class ModelFinder:
         if place is None:
             return None
         try:
-            header = self._shelf.header(place)
+            nature = self._shelf.nature(place)
         except FileNotFoundError:  # evicted a moment ago
             return None
         except (NotSafetensors, OSError) as error:
             raise ModelMismatch(f"{place.stem} cannot be read as safetensors: {error}") from error
         origin = self._shelf.origin(place)
-        return _Found(place, header, origin.base_model if origin else "")
+        return _Found(place, nature, origin.base_model if origin else "")
 
     async def _at_civitai(self, kind: Kind, means: CivitaiVersion, supply: Supply) -> _Found:
         version = await supply.client.version(means.version_id)
@@ -222,11 +228,11 @@ class ModelFinder:
         file = choose_file(version, means.file_id)
         place = Place(self._shelf.root, kind, stem_of(version.id, file.id))
         if await asyncio.to_thread(self._shelf.is_whole, place):
-            return _Found(place, await asyncio.to_thread(self._shelf.header, place), version.base_model)
+            return _Found(place, await asyncio.to_thread(self._shelf.nature, place), version.base_model)
         looked = await supply.looker.look(version, file)
-        predicts = family.prediction(looked.header) if kind == "checkpoint" else ""
+        predicts = looked.nature.prediction if kind == "checkpoint" else ""
         remote = RemoteFile(version, file, looked.size, "", predicts, chosen=means.file_id is None)
-        return _Found(place, looked.header, version.base_model, remote)
+        return _Found(place, looked.nature, version.base_model, remote)
 
     def _unknown(self, kind: Kind, name: str, means: CivitaiVersion | LocalName) -> ModelNotFound:
         near = self._shelf.near(kind, name)

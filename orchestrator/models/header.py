@@ -13,7 +13,10 @@ from dataclasses import dataclass
 LENGTH_BYTES = 8
 HEADER_LIMIT = 100_000_000
 """What the format itself allows, in bytes."""
-
+FETCHED_LIMIT = 4 << 20
+"""What a fetched file's may have, in bytes: a UNet's has 100 to 400 KB, and a parse holds up everything else."""
+_LONGEST_NAME = 500
+_MOST_DIMENSIONS = 8
 
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
@@ -46,12 +49,12 @@ class Header:
     metadata: Mapping[str, str]
 
 
-def header_length(start: bytes) -> int:
-    """The length in bytes of the JSON that follows the first eight bytes. Raises NotSafetensors."""
+def header_length(start: bytes, limit: int = HEADER_LIMIT) -> int:
+    """The length in bytes, at most `limit`, of the JSON that follows the first eight bytes. Raises NotSafetensors."""
     if len(start) < LENGTH_BYTES:
         raise NotSafetensors("it is shorter than eight bytes")
     (length,) = struct.unpack("<Q", start[:LENGTH_BYTES])
-    if not 2 <= length <= HEADER_LIMIT:
+    if not 2 <= length <= limit:
         if foreign := next((what for mark, what in _FOREIGN_STARTS.items() if start.startswith(mark)), None):
             raise NotSafetensors(f"it is {foreign}")
         raise NotSafetensors(f"its header would be {length} bytes long")
@@ -60,16 +63,29 @@ def header_length(start: bytes) -> int:
 
 def parse_header(text: bytes) -> Header:
     """The header from its JSON. Raises NotSafetensors."""
+    return _header(_decoded(text))
+
+
+def parse_whole(text: bytes) -> tuple[Header, int]:
+    """The header and `data_length` in one go. Raises NotSafetensors."""
     content = _decoded(text)
-    metadata = content.pop("__metadata__", {})
+    return _header(content), _data_length(content)
+
+
+def _header(content: Mapping[str, object]) -> Header:
+    metadata = content.get("__metadata__", {})
     if not isinstance(metadata, dict):
         raise NotSafetensors("its metadata is not a JSON object")
-    shapes = {name: _shape(name, entry) for name, entry in content.items()}
+    shapes = {name: _shape(name, entry) for name, entry in content.items() if name != "__metadata__"}
     return Header(shapes, {str(key): str(value) for key, value in metadata.items()})
 
 
 def _shape(name: str, entry: object) -> tuple[int, ...]:
+    if len(name) > _LONGEST_NAME:
+        raise NotSafetensors(f"the name of tensor {name[:80]!r}… is longer than {_LONGEST_NAME} characters")
     shape = entry.get("shape") if isinstance(entry, dict) else None
+    if isinstance(shape, list) and len(shape) > _MOST_DIMENSIONS:
+        raise NotSafetensors(f"tensor {name[:80]!r} has more than {_MOST_DIMENSIONS} dimensions")
     if not isinstance(shape, list) or not all(type(n) is int and 0 <= n < _LARGEST for n in shape):
         raise NotSafetensors(f"tensor {name[:80]!r} has no shape")
     return tuple(shape)
@@ -80,9 +96,12 @@ def data_length(text: bytes) -> int:
 
     Raises NotSafetensors where the header describes a file that cannot be.
     """
-    content = _decoded(text)
-    content.pop("__metadata__", None)
-    spans = sorted((*_span(name, entry), name) for name, entry in content.items())
+    return _data_length(_decoded(text))
+
+
+def _data_length(content: Mapping[str, object]) -> int:
+    tensors = ((name, entry) for name, entry in content.items() if name != "__metadata__")
+    spans = sorted((*_span(name, entry), name) for name, entry in tensors)
     end = 0
     for start, stop, name in spans:
         if start != end:

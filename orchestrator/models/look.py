@@ -13,10 +13,9 @@ from orchestrator.models.civitai import Version, VersionFile
 from orchestrator.models.client import CivitaiClient, Expired
 from orchestrator.models.flight import SingleFlight
 from orchestrator.models.memory import Memory
+from orchestrator.models.nature import Nature, nature_of
 
 _FIRST_BYTES = 1 << 20
-_LONGEST = 16 << 20
-"""Bytes of header. The format allows more, but no model has them."""
 _SIZE_SLACK = 1024
 """Bytes; Civitai gives sizes in KiB."""
 _SECONDS = 3600.0
@@ -24,9 +23,9 @@ _SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Looked:
-    """What a file's beginning tells: its header, and how many bytes the whole file has by it."""
+    """What a file's beginning tells: its nature, and how many bytes the whole file has by it."""
 
-    header: header.Header
+    nature: Nature
     size: int
 
 
@@ -56,14 +55,10 @@ class Looker:
         what = f"File {file.id} of Civitai's version {version.id}"
         start = await self._beginning(version, file, _FIRST_BYTES)
         try:
-            length = header.header_length(start)
-            if length > _LONGEST:
-                raise header.NotSafetensors(f"its header would be {length} bytes long")
-            end = header.LENGTH_BYTES + length
+            end = header.LENGTH_BYTES + header.header_length(start, header.FETCHED_LIMIT)
             if len(start) < end:
                 start = await self._beginning(version, file, end)
-            text = start[header.LENGTH_BYTES : end]
-            looked = Looked(header.parse_header(text), end + header.data_length(text))
+            looked = await asyncio.to_thread(_looked, start[header.LENGTH_BYTES : end])
         except header.NotSafetensors as error:
             raise ModelUnsafe(f"{what} is not the safetensors file that it is said to be: {error}") from error
         said = file.approximate_bytes
@@ -76,7 +71,7 @@ class Looker:
         patience = self._client.patience
         for attempt in range(patience.tries):
             try:
-                async with self._client.open_file(version.id, file.id, end=count) as arrival:
+                async with self._client.one_try(), self._client.open_file(version.id, file.id, end=count) as arrival:
                     return await _first(arrival.pieces, count)
             except Expired:
                 continue
@@ -85,6 +80,11 @@ class Looker:
                     raise
                 await asyncio.sleep(max(patience.wait(attempt), self._client.quiet_seconds))
         raise ModelUnavailable("Civitai's delivery host takes none of the URLs that Civitai signs for it")
+
+
+def _looked(text: bytes) -> Looked:
+    head, length = header.parse_whole(text)
+    return Looked(nature_of(head), header.LENGTH_BYTES + len(text) + length)
 
 
 async def _first(pieces: AsyncIterator[bytes], count: int) -> bytes:

@@ -3,13 +3,12 @@
 ComfyUI merges what it can of a LoRA that does not fit: of an SD1.5 LoRA on SDXL it puts 50 layers into places that
 happen to be of the same size, and reports success. So the family is told here, by rules of falling certainty:
 1. what the cross-attention reads, 2. the text encoders it changes, 3. how many blocks and how they are named,
-4. what its author wrote into the file, 5. what its author chose at Civitai.
+4. what its author wrote into the file. What its author chose at Civitai comes after all of these (`finder`).
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
-from orchestrator.models.choice import base_family
 from orchestrator.models.family import FAMILY_OF_CONTEXT, SD15, SDXL, checkpoint_kind
 from orchestrator.models.header import Header
 
@@ -23,7 +22,7 @@ _READS = re.compile(
     r"(\.default)?(\.weight)?$"
 )
 _LOKR = re.compile(r"(?P<layer>.*attn2[._]to_[kv])\.lokr_(?P<part>w[12])(_b)?$")
-_TEXT_ENCODER = re.compile(r"lora_te_.*self_attn.*(lora_down|lora_A|lora\.down)")
+_DOWN = ("lora_down", "lora_A", "lora.down")
 _FAMILY_OF_TEXT_ENCODER = {768: SD15, 1024: "sd2"}
 _BLOCK = re.compile(r"transformer_blocks[._](\d+)[._]")
 _DEEPEST_OF_SD15 = 1
@@ -49,17 +48,12 @@ def is_lora(header: Header) -> bool:
     return checkpoint_kind(header) is None and any(_PARTS.search(name) for name in header.shapes)
 
 
-def lora_family(header: Header, base_model: str = "") -> str | None:
-    """The family that a LoRA was made for, None if nothing tells. `base_model` is what Civitai says of it."""
+def lora_family(header: Header) -> str | None:
+    """The family that a LoRA was made for, None if nothing in the file tells."""
     shapes = header.shapes
     other = next((family for name in shapes for mark, family in _OTHERS if mark.search(name)), None)
     return (
-        other
-        or _by_context(shapes)
-        or _by_text_encoder(shapes)
-        or _by_blocks(shapes)
-        or _by_metadata(header.metadata)
-        or base_family(base_model)
+        other or _by_context(shapes) or _by_text_encoder(shapes) or _by_blocks(shapes) or _by_metadata(header.metadata)
     )
 
 
@@ -82,9 +76,14 @@ def _by_text_encoder(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     if any(name.startswith(("lora_te2_", "text_encoder_2.", "lycoris_text_encoder_2_")) for name in shapes):
         return SDXL
     for name, shape in shapes.items():
-        if _TEXT_ENCODER.match(name) and len(shape) == 2:
+        if name.startswith("lora_te_") and len(shape) == 2 and _changes_attention(name):
             return _FAMILY_OF_TEXT_ENCODER.get(shape[1])
     return None
+
+
+def _changes_attention(name: str) -> bool:
+    _, attention, after = name.partition("self_attn")
+    return bool(attention) and any(down in after for down in _DOWN)
 
 
 def _by_blocks(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

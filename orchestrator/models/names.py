@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from orchestrator.errors import SettingsError
-from orchestrator.models.layout import SUFFIX
+from orchestrator.models.layout import SUFFIX, Place
 from orchestrator.models.reference import BadReference, CivitaiVersion, Kind, LocalName, Reference, read_reference
 
 _SECTIONS: dict[str, Kind] = {"checkpoints": "checkpoint", "loras": "lora"}
@@ -30,6 +30,14 @@ class Names:
         """What the operator has set for that name, or None."""
         return self.known.get((kind, name))
 
+    def missing(self, root: Path) -> list[str]:
+        """The files below the models folder `root` that names stand for and that are not there, as sentences."""
+        return [
+            f"{name} stands for {place.file}, and there is no such file"
+            for (kind, name), target in self.known.items()
+            if isinstance(target, LocalName) and not (place := Place(root, kind, target.name)).file.is_file()
+        ]
+
 
 def load_names(file: Path) -> Names:
     """The names in a file; none if there is no file. Raises SettingsError naming what is wrong in it."""
@@ -37,7 +45,7 @@ def load_names(file: Path) -> Names:
         content = yaml.safe_load(file.read_text())
     except FileNotFoundError:
         return Names()
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(f"{file} cannot be read: {error}") from error
     known: dict[tuple[Kind, str], Reference] = {}
     for section, entries in _entries(file, content).items():

@@ -110,7 +110,7 @@ class PartFile:
 
     def check_structure(self) -> int:
         """The header's length, if the file is as long as its header says. Raises NotSafetensors."""
-        length = header.header_length(os.pread(self._file, header.LENGTH_BYTES, 0))
+        length = header.header_length(os.pread(self._file, header.LENGTH_BYTES, 0), header.FETCHED_LIMIT)
         text = os.pread(self._file, length, header.LENGTH_BYTES)
         whole = header.LENGTH_BYTES + length + header.data_length(text)
         if whole != self.size:

@@ -15,11 +15,11 @@ LARGEST_ID = 2**31 - 1
 """Civitai's ids are 32 bit integers."""
 
 _AIR = re.compile(
-    r"(?:urn:)?(?:air:)?(?:(?P<ecosystem>[\w\-]+):)?(?:(?P<type>[\w\-]+):)?civitai:(?P<model>\d+)"
-    r"(?:@(?P<version>\d+))?(?:\+(?P<file>\d+))?(?:\.(?P<format>\w+))?",
+    r"(?:urn:)?(?:air:)?(?:(?P<ecosystem>[\w\-]+):)?(?:(?P<type>[\w\-]+):)?civitai:(?P<model>\d{1,18})"
+    r"(?:@(?P<version>\d{1,18}))?(?:\+(?P<file>\d{1,18}))?(?:\.(?P<format>\w+))?",
     re.IGNORECASE | re.ASCII,
 )
-_LOOKS_LIKE_AIR = re.compile(r"(?:urn:)?air:|.*:civitai:", re.IGNORECASE)
+_LOOKS_LIKE_AIR = re.compile(r"(?:urn:)?air:|(?:.*:)?civitai:", re.IGNORECASE)
 _KINDS: dict[str, Kind] = {
     "checkpoint": "checkpoint",
     "model": "checkpoint",

@@ -1,11 +1,13 @@
 """Room on the shelf: the budget, the disk's floor, and what has to go for a new file.
 
-Least recently used goes first; never what a job holds, what the operator keeps, or what was put there by hand. One
-process at a time decides, and a reservation stands in the note beside the part, so that processes add up. Blocks.
+Files that were set aside and dead downloads go first, then the least recently used; never what a job holds, what the
+operator keeps, or what was put there by hand. One process at a time decides, and a reservation stands in the note
+beside the part, so that processes add up. Blocks.
 """
 
 import logging
 import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,14 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Damaged:
+    """A file that was set aside, its size in bytes."""
+
+    place: Place
+    size: int
+
+
+@dataclass(frozen=True)
 class Room:
     """At most `budget` bytes of fetched files in `root`; at least `floor` bytes of its disk stay free."""
 
@@ -63,28 +73,30 @@ class Room:
             live = sum(part.total for part in others if part.live)
             dead = [part for part in others if not part.live]
             outstanding = sum(max(0, part.total - part.size) for part in others if part.live)
-            files = fetched(self.root)
-            held = sum(file.size for file in files) + sum(part.size for part in dead)
+            # What lies in the place itself is damaged, and the new file takes its place.
+            files = [file for file in fetched(self.root) if file.place != place]
+            aside = damaged(self.root)
+            held = sum(file.size for file in files) + sum(part.size for part in dead) + sum(item.size for item in aside)
             over_budget = held + live + total - self.budget
             under_floor = outstanding + total - here + self.floor - shutil.disk_usage(self.root).free
-            self._free(max(over_budget, under_floor), dead, files)
+            self._free(max(over_budget, under_floor), [*aside, *dead, *sorted(files, key=lambda file: file.used_at)])
             note = read_note(place.part_note)
             if note is None or note.total != total:
                 write_note(place.part_note, PartNote(total))
             place.part.touch()
 
-    def _free(self, wanted: int, dead: list[Part], files: list[Fetched]) -> None:
-        """Deletes at least `wanted` bytes, or raises ShelfFull and deletes nothing."""
+    def _free(self, wanted: int, candidates: Sequence[Damaged | Part | Fetched]) -> None:
+        """Deletes at least `wanted` bytes, the first ones first, or raises ShelfFull and deletes nothing."""
         with ExitStack() as locks:
-            going: list[Part | Fetched] = []
+            going: list[Damaged | Part | Fetched] = []
             found = 0
-            candidates: list[Part | Fetched] = [*dead, *sorted(files, key=lambda file: file.used_at)]
             for item in candidates:
                 if found >= wanted:
                     break
-                lock = _taken(item)
+                lock = None if isinstance(item, Damaged) else _taken(item)
                 if lock is not None:
                     locks.enter_context(lock)
+                if lock is not None or isinstance(item, Damaged):  # which nobody reads
                     going.append(item)
                     found += item.size
             if found < wanted:
@@ -94,7 +106,10 @@ class Room:
                 )
             for item in going:
                 log.info("%s leaves the shelf to make room (%s)", item.place.stem, _gb(item.size))
-                delete(item.place, part=isinstance(item, Part))
+                if isinstance(item, Damaged):
+                    item.place.damaged.unlink(missing_ok=True)
+                else:
+                    delete(item.place, part=isinstance(item, Part))
 
 
 def delete(place: Place, *, part: bool) -> None:
@@ -118,11 +133,7 @@ def fetched(root: Path) -> list[Fetched]:
 def parts(root: Path) -> list[Part]:
     """Every download that has begun and not ended."""
     found = []
-    for path in hidden(root).glob("*.part"):
-        kind = next((kind for kind in KINDS if path.name.startswith(kind + "-")), None)
-        if kind is None:
-            continue
-        place = Place(root, kind, path.stem.removeprefix(kind + "-").replace("%2F", "/"))
+    for path, place in _hidden(root, "part"):
         note = read_note(place.part_note)
         lock = FileLock.try_exclusive(place.part_lock)
         if lock is not None:
@@ -130,6 +141,18 @@ def parts(root: Path) -> list[Part]:
         size = _size(path)
         found.append(Part(place, size, note.total if note else size, live=lock is None))
     return found
+
+
+def damaged(root: Path) -> list[Damaged]:
+    """Every file that was set aside."""
+    return [Damaged(place, _size(path)) for path, place in _hidden(root, "damaged")]
+
+
+def _hidden(root: Path, ending: str) -> Iterator[tuple[Path, Place]]:
+    for path in sorted(hidden(root).glob(f"*.{ending}")):
+        kind = next((kind for kind in KINDS if path.name.startswith(kind + "-")), None)
+        if kind is not None:
+            yield path, Place(root, kind, path.stem.removeprefix(kind + "-").replace("%2F", "/"))
 
 
 def used_at(place: Place) -> float:

@@ -17,10 +17,11 @@ from orchestrator.errors import StorageError
 from orchestrator.models import header
 from orchestrator.models.layout import KINDS, SUFFIX, Place, folder_of, hidden, stem_of
 from orchestrator.models.locks import FileLock
+from orchestrator.models.nature import Nature, nature_of
 from orchestrator.models.origin import Origin, read_origin
 from orchestrator.models.part import disk_errors
 from orchestrator.models.reference import Kind
-from orchestrator.models.room import delete, fetched, parts, used_at
+from orchestrator.models.room import Damaged, damaged, delete, fetched, parts, used_at
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +48,10 @@ class Survey:
 
 
 @lru_cache(maxsize=1024)
-def _header(path: Path, _changed_ns: int, _size: int) -> header.Header:
+def _nature(path: Path, _changed_ns: int, _size: int) -> Nature:
     with path.open("rb") as file:
         length = header.header_length(file.read(header.LENGTH_BYTES))
-        return header.parse_header(file.read(length))
+        return nature_of(header.parse_header(file.read(length)))
 
 
 @lru_cache(maxsize=1024)
@@ -105,10 +106,10 @@ class Shelf:
         origin = self.origin(place)
         return origin is None or origin.size == size
 
-    def header(self, place: Place) -> header.Header:
-        """Raises NotSafetensors and OSError."""
+    def nature(self, place: Place) -> Nature:
+        """What its header makes it. Raises NotSafetensors and OSError."""
         about = place.file.stat()
-        return _header(place.file, about.st_mtime_ns, about.st_size)
+        return _nature(place.file, about.st_mtime_ns, about.st_size)
 
     def try_pin(self, place: Place) -> FileLock | None:
         """While the lock is held, no process deletes the file. Counts as a use. None while it is being deleted."""
@@ -125,9 +126,11 @@ class Shelf:
             for path in folder_of(self.root, kind).glob("*" + SUFFIX):
                 place = Place(self.root, kind, path.stem)
                 in_use = self._in_use(place)
-                entry = ShelfEntry(
-                    place, path.stat().st_size, used_at(place), place.kept.exists(), in_use, self.origin(place)
-                )
+                try:
+                    size = path.stat().st_size
+                except FileNotFoundError:  # a link to nowhere, or gone by now
+                    size = 0
+                entry = ShelfEntry(place, size, used_at(place), place.kept.exists(), in_use, self.origin(place))
                 found.append(entry)
         return sorted(found, key=lambda entry: -entry.used_at)
 
@@ -142,28 +145,45 @@ class Shelf:
 
     def remove(self, place: Place) -> None:
         """Deletes a file. Raises StorageError if a job uses it."""
+        with self._unused(place), disk_errors():
+            delete(place, part=False)
+
+    def aside(self) -> list[Damaged]:
+        """The files that were set aside."""
+        return damaged(self.root)
+
+    def discard(self, item: Damaged) -> None:
+        """Deletes a file that was set aside."""
+        with disk_errors():
+            item.place.damaged.unlink(missing_ok=True)
+
+    def _unused(self, place: Place) -> FileLock:
+        """The lock that keeps jobs from the file. Raises StorageError if one uses it."""
         with disk_errors():
             lock = FileLock.try_exclusive(place.pin_lock)
         if lock is None:
             raise StorageError(f"{place.stem} is in use by a job; try again when it has ended")
-        with lock, disk_errors():
-            delete(place, part=False)
+        return lock
 
     def set_aside(self, place: Place) -> None:
-        """Takes a damaged file out of the backends' sight; it stays until the same one is damaged again."""
-        with disk_errors():
-            place.damaged.parent.mkdir(parents=True, exist_ok=True)
-            place.file.replace(place.damaged)
-            place.origin.unlink(missing_ok=True)
+        """Takes a damaged file out of the backends' sight; it stays until the same one is damaged again, or room
+        is needed. Raises StorageError if a job uses it."""
+        with self._unused(place):
+            _hide(place)
 
     def survey(self) -> Survey:
-        """Looks for what a crash or a bad disk left behind, and sets damaged files aside."""
-        damaged = []
+        """Looks for what a crash or a bad disk left behind, and sets damaged files aside that no job uses."""
+        found = []
         for file in fetched(self.root):
-            if file.size != file.origin.size:
-                self.set_aside(file.place)
-                damaged.append(file.place.stem)
-        return Survey(self.partial(), tuple(damaged))
+            if file.size == file.origin.size:
+                continue
+            with disk_errors():
+                lock = FileLock.try_exclusive(file.place.pin_lock)
+            if lock is not None:
+                with lock:
+                    _hide(file.place)
+                found.append(file.place.stem)
+        return Survey(self.partial(), tuple(found))
 
     def partial(self) -> tuple[tuple[str, int, int], ...]:
         """Downloads that nobody goes on with now: name, bytes that are there, bytes that it will have."""
@@ -182,6 +202,8 @@ class Shelf:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
             except header.NotSafetensors as error:
                 return str(error)
+            except FileNotFoundError:
+                return "there is no file where its name points to"
         if size != whole:
             return f"it is {size} bytes long and should be {whole}"
         origin = self.origin(place)
@@ -197,6 +219,13 @@ class Shelf:
             return True
         lock.close()
         return False
+
+
+def _hide(place: Place) -> None:
+    with disk_errors():
+        place.damaged.parent.mkdir(parents=True, exist_ok=True)
+        place.file.replace(place.damaged)
+        place.origin.unlink(missing_ok=True)
 
 
 def tell(survey: Survey, root: Path) -> None:

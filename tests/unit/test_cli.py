@@ -41,3 +41,18 @@ def test_check_reads_the_names_of_models_too(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "models.yaml").write_text("vaes: {a: b}")
     assert main(["check", "--data", str(tmp_path)]) == 2
     assert "neither checkpoints nor loras" in capsys.readouterr().err
+
+
+def test_check_warns_of_names_whose_file_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "models.yaml").write_text("checkpoints: {house: gone.safetensors, other: 64094}")
+    assert main(["check", "--data", str(tmp_path)]) == 0
+    told = capsys.readouterr().err
+    assert "house stands for" in told
+    assert "other" not in told
+
+
+def test_check_refuses_a_mirror_that_is_not_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("civitai_url: http://mirror.local:9000")
+    assert main(["check", "--config", str(config), "--data", str(tmp_path)]) == 2
+    assert "civitai_hosts" in capsys.readouterr().err

@@ -41,6 +41,14 @@ def test_backends_are_a_list_of_urls_with_names_and_headers(tmp_path: Path) -> N
         ("link_hours: 0", "link_hours"),
         ("fetch_networks: [10.1.0.0/33]", "fetch_networks"),
         ("fetch_networks: [10.1.2.3/16]", "fetch_networks"),
+        ("civitai_url: http://mirror:99999", "civitai_url"),
+        ("shelf_gb: .inf", "shelf_gb"),
+        ("link_hours: .nan", "link_hours"),
+        ("civitai_hosts: ['http://']", "civitai_hosts"),
+        ("civitai_hosts: ['http://a:99999']", "civitai_hosts"),
+        ("civitai_hosts: ['a b']", "civitai_hosts"),
+        ('civitai_key: "a\\nb"', "civitai_key"),
+        ("[" * 20000, "cannot be read"),
         ("[1, 2]", "names and values"),
         ("a: b: c", "cannot be read"),
     ],
@@ -53,3 +61,7 @@ def test_a_bad_setting_is_named(tmp_path: Path, text: str, says: str) -> None:
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be read"):
         load(tmp_path / "none.yaml", {})
+
+
+def test_a_key_is_taken_without_the_line_end_of_its_file() -> None:
+    assert load(None, {"ORCHESTRATOR_CIVITAI_KEY": " k3y\n"}).civitai_key == "k3y"

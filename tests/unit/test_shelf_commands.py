@@ -89,3 +89,57 @@ async def test_verify_finds_damage_and_repair_lets_it_be_fetched_anew(
 async def test_a_refusal_is_one_sentence_with_the_mend(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert await models(config, "get", "2064094") == 2
     assert "give one of its versions: 64094" in capsys.readouterr().err
+
+
+async def test_what_was_set_aside_is_listed_and_can_be_removed(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await models(config, "get", "64094")
+    place = Place(config.parent / "models", "checkpoint", "64094-1064094")
+    os.truncate(place.file, 1000)
+    assert await models(config, "verify", "--repair") == 1
+    capsys.readouterr()
+    assert await models(config, "list") == 0
+    assert "damaged    64094-1064094" in capsys.readouterr().out
+    assert await models(config, "rm", "64094-1064094") == 0
+    assert not place.damaged.exists()
+
+
+async def test_repair_skips_what_is_in_use_and_reports_what_was_put_there_by_hand(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await models(config, "get", "64094")
+    place = Place(config.parent / "models", "checkpoint", "64094-1064094")
+    os.truncate(place.file, 1000)
+    by_hand = place.file.with_name("mine.safetensors")
+    by_hand.write_bytes(b"no model at all")
+    pin = Shelf(config.parent / "models").try_pin(place)
+    assert pin is not None
+    with pin:
+        assert await models(config, "verify", "--repair") == 1
+    told = capsys.readouterr().out
+    assert "64094-1064094: skipped: 64094-1064094 is in use" in told
+    assert "mine: it was put there by hand" in told
+    assert place.file.exists()
+    assert by_hand.exists()
+
+
+async def test_names_that_no_terminal_should_get_and_links_to_nowhere_are_listed(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await models(config, "get", "64094")
+    folder = config.parent / "models" / "checkpoints"
+    origin = folder / "64094-1064094.json"
+    origin.write_text(json.dumps(json.loads(origin.read_text()) | {"title": "a\x1b[2J\ud800b"}))
+    (folder / "nowhere.safetensors").symlink_to(folder / "gone")
+    assert await models(config, "list") == 0
+    listed = capsys.readouterr().out
+    assert "a\\x1b[2J\\ud800b" in listed
+    assert "nowhere" in listed
+    assert await models(config, "verify") == 1
+    assert "nowhere: there is no file" in capsys.readouterr().out
+
+
+async def test_a_lora_is_told_by_its_own_path(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await models(config, "get", "7", "--lora", "64094") == 0
+    assert capsys.readouterr().out.strip() == f"sd15 {config.parent / 'models' / 'loras' / '7-1000007.safetensors'}"

@@ -35,6 +35,7 @@ def test_a_link_is_for_one_image_one_expiry_and_one_secret() -> None:
         (SIGNER, "other", expires),
         (SIGNER, KEY, "2001"),
         (LinkSigner(b"t" * 32, ""), KEY, expires),
+        (LinkSigner(b"s" * 32, "https://example.org/api/", "models"), KEY, expires),
     ):
         with pytest.raises(LinkExpired):
             signer.check(key, until, signature, now=0)

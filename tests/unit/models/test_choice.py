@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import ModelError, ModelGated, ModelGone, ModelMismatch, ModelNotFound, ModelUnsafe
-from orchestrator.models.choice import base_family, choose_file, require_usable
+from orchestrator.models.choice import base_family, choose_file, names_other_family, require_usable
 from orchestrator.models.civitai import Version, read_version
 
 
@@ -97,3 +97,11 @@ def test_what_may_work_is_left_to_the_header(base: str) -> None:
 )
 def test_civitais_base_models_stand_for_families(base: str, family: str | None) -> None:
     assert base_family(base) == family
+
+
+@pytest.mark.parametrize(
+    ("base", "other"),
+    [("Anima", True), ("Ernie", True), ("Other", False), ("", False), ("SDXL Distilled", False), ("Pony", False)],
+)
+def test_a_name_of_no_family_that_runs_here_is_told_from_none(base: str, other: bool) -> None:
+    assert names_other_family(base) is other

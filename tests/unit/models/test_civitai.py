@@ -94,3 +94,10 @@ def test_any_answer_is_a_list_of_versions_or_unreadable(content: object) -> None
     except Unreadable:
         return
     assert isinstance(content, dict)
+
+
+def test_what_no_id_can_be_and_no_terminal_should_get_is_left_out() -> None:
+    files = [{"id": 10**300}, {"id": 2**53}]
+    version = read_version({"id": 1, "name": "a\x1b[2J\ud800b\nc", "files": files})
+    assert [file.id for file in version.files] == [2**53]
+    assert version.title == "a [2J b c"

@@ -3,8 +3,11 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from orchestrator.errors import (
     DownloadFailed,
@@ -15,7 +18,9 @@ from orchestrator.errors import (
     ModelRegionBlocked,
     ModelUnavailable,
 )
+from orchestrator.models.civitai import read_version
 from orchestrator.models.client import Arrival, CivitaiClient, Expired, Patience
+from orchestrator.models.look import Looker
 from tests.fakes.civitai import KEY, QUOTA, REGION, FakeCivitai, Fixture
 
 QUICK = Patience(tries=3, first_wait=0.01, longest_wait=1.0, stall=2.0)
@@ -217,3 +222,69 @@ async def test_no_signature_and_no_key_is_logged(civitai: FakeCivitai, caplog: p
             await fetched(client)
     assert "X-Amz" not in caplog.text
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("look", [False, True])
+async def test_a_host_that_drips_is_given_up_on(look: bool) -> None:
+    """Each byte comes well before the stall's end, and the whole would take hours."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionResetError):
+            while True:
+                await response.write(b" ")
+                await asyncio.sleep(0.02)
+        return response
+
+    app = web.Application()
+    app.add_routes([web.get("/{path:.*}", drip)])
+    patience = Patience(tries=2, first_wait=0.01, stall=1.0, answer=0.2)
+    async with TestServer(app) as server, asyncio.timeout(10):
+        url = str(server.make_url("/"))
+        async with CivitaiClient(url, [url], patience=patience) as client:
+            version = read_version(Fixture(1, b"x").version)
+            asked = Looker(client).look(version, version.files[0]) if look else client.version(1)
+            with pytest.raises(ModelUnavailable, match=r"did not come within 0\.2 s"):
+                await asked
+
+
+@pytest.mark.parametrize(
+    "target", ["http://127.0.0.1:99999/x", "https://b2.civitai.com:x/", "http://[::1/x", "http://xn--\udcff/"]
+)
+async def test_a_redirect_to_what_is_no_url_is_a_refusal(target: str) -> None:
+    async def redirect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        location = target.encode("utf-8", "surrogateescape")
+        writer.write(b"HTTP/1.1 307 x\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(redirect, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with CivitaiClient(url, [url], patience=QUICK) as client:
+            with pytest.raises(DownloadFailed, match=r"no URL|does not list"):
+                await fetched(client)
+
+
+async def test_a_total_of_thousands_of_digits_is_no_total() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        headers = {"Content-Range": f"bytes 0-1/{'9' * 5000}"}
+        return web.Response(status=206, body=b"xx", headers=headers, content_type="application/octet-stream")
+
+    app = web.Application()
+    app.add_routes([web.get("/{path:.*}", answer)])
+    async with TestServer(app) as server:
+        url = str(server.make_url("/"))
+        async with CivitaiClient(url, [url], patience=QUICK) as client:
+            with pytest.raises(ModelUnavailable, match="another range"):
+                await fetched(client)
+
+
+async def test_a_retry_after_of_days_is_kept_for_an_hour(civitai: FakeCivitai, client: CivitaiClient) -> None:
+    civitai.api_fault = [(429, QUOTA, {"Retry-After": "999999"})]
+    with pytest.raises(ModelUnavailable) as caught:
+        await client.version(64094)
+    assert 3000 < caught.value.retry_after <= 3600
+    assert 3000 < client.quiet_seconds <= 3600

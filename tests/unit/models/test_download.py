@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,7 +20,10 @@ from orchestrator.errors import (
     ModelUnavailable,
     ModelUnsafe,
 )
-from orchestrator.models.client import Patience
+from orchestrator.models.client import Arrival, Patience
+from orchestrator.models.download import _store
+from orchestrator.models.layout import Place
+from orchestrator.models.part import PartFile
 from orchestrator.models.shelf import Shelf
 from orchestrator.models.speed import Progress
 from tests.fakes.civitai import KEY, FakeCivitai, Fixture, model_file
@@ -400,3 +404,70 @@ async def test_a_download_never_holds_up_the_event_loop(civitai: FakeCivitai, tm
                 await fetch(finder, "64094")
 
         assert await least_worst_gap(run) <= LIMIT
+
+
+@pytest.mark.parametrize(("base", "runs"), [("Anima", False), ("Other", True), ("", True), ("SD 1.5", True)])
+async def test_a_lora_of_which_nothing_tells_runs_unless_its_author_names_another_family(
+    civitai: FakeCivitai, tmp_path: Path, base: str, runs: bool
+) -> None:
+    civitai.fixtures[7].body = model_file({"lora_unet_conv_in.lora_down.weight": [4, 4, 3, 3]})
+    civitai.fixtures[7].base_model = base
+    async with supplied(civitai, tmp_path) as finder:
+        checkpoint = await finder.checkpoint("64094", "model", BOTH)
+        if runs:
+            assert (await finder.lora("7", "prompt", checkpoint)).family == "sd15"
+        else:
+            with pytest.raises(ModelMismatch, match="made for Anima, the checkpoint 64094 is sd15"):
+                await finder.lora("7", "prompt", checkpoint)
+
+
+async def test_a_header_longer_than_any_model_has_is_refused(civitai: FakeCivitai, tmp_path: Path) -> None:
+    civitai.fixtures[64094].body = model_file(SD15, 100, {"x": "y" * (4 << 20)})
+    async with supplied(civitai, tmp_path) as finder:
+        with pytest.raises(ModelUnsafe, match="bytes long"):
+            await finder.checkpoint("64094", "model", BOTH)
+    assert civitai.sent_bytes <= 1 << 20
+
+
+class SlowPart(PartFile):
+    """On a disk that takes its time; tells whether it was closed under a write."""
+
+    closed_while_writing = False
+    writing = False
+
+    def append(self, data: bytes | bytearray) -> None:
+        self.writing = True
+        time.sleep(0.2)
+        super().append(data)
+        self.writing = False
+
+    def close(self) -> None:
+        self.closed_while_writing |= self.writing
+        super().close()
+
+
+@pytest.mark.parametrize("cancels", [1, 3])
+async def test_a_cancelled_download_leaves_the_part_open_until_the_write_has_ended(
+    tmp_path: Path, cancels: int
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"x" * (4 << 20)
+
+    part = SlowPart(Place(tmp_path, "checkpoint", "1-2"), 20 << 20)
+    part.open()
+
+    async def download() -> None:
+        try:
+            await _store(Arrival(0, 20 << 20, "", pieces()), part, 20 << 20, lambda: None)
+        finally:
+            part.close()
+
+    task = asyncio.create_task(download())
+    for _ in range(cancels):
+        await asyncio.sleep(0.05)
+        task.cancel()
+    await asyncio.wait({task})
+    assert task.cancelled()
+    assert not part.closed_while_writing
+    assert part.size == part._place.part.stat().st_size >= 4 << 20

@@ -1,11 +1,19 @@
 import json
 import struct
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.models.header import NotSafetensors, data_length, header_length, parse_header
+from orchestrator.models.header import (
+    FETCHED_LIMIT,
+    NotSafetensors,
+    data_length,
+    header_length,
+    parse_header,
+    parse_whole,
+)
 
 
 def test_names_shapes_and_metadata_are_read() -> None:
@@ -143,3 +151,30 @@ def test_hostile_first_bytes_are_refused_or_a_length_that_may_be(start: bytes) -
     except NotSafetensors:
         return
     assert 2 <= length <= 100_000_000
+
+
+@pytest.mark.parametrize("content", [{"a": entry(0, 1, [1] * 9)}, {"a" * 501: entry(0, 1)}])
+def test_more_dimensions_and_longer_names_than_any_model_has_are_refused(content: dict[str, object]) -> None:
+    with pytest.raises(NotSafetensors, match=r"dimensions|characters"):
+        parse_header(json.dumps(content).encode())
+
+
+def test_many_dimensions_are_refused_before_they_are_multiplied() -> None:
+    dimensions = 400_000
+    text = json.dumps({"a": entry(0, 1, [2**62] * dimensions)}).encode()
+    started = time.process_time()
+    json.loads(text)
+    parsed = time.process_time() - started
+    with pytest.raises(NotSafetensors, match="dimensions"):
+        data_length(text)
+    assert time.process_time() - started < 10 * parsed + 0.5  # the product alone takes minutes
+
+
+def test_a_limit_of_the_caller_holds() -> None:
+    with pytest.raises(NotSafetensors, match="bytes long"):
+        header_length(struct.pack("<Q", FETCHED_LIMIT + 1), FETCHED_LIMIT)
+
+
+def test_the_whole_is_read_in_one_go() -> None:
+    text = json.dumps({"a": entry(0, 4), "__metadata__": {"x": "y"}}).encode()
+    assert parse_whole(text) == (parse_header(text), data_length(text))

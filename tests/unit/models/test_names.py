@@ -50,6 +50,7 @@ def test_no_file_is_no_names(tmp_path: Path) -> None:
         ("loras: {a: /x.safetensors}", "below models/loras"),
         ("loras: {a: 'urn:air:sd1:checkpoint:civitai:1@2'}", "a lora is asked for"),
         ("loras: {a: true}", "a must stand for"),
+        ("[" * 20_000, "cannot be read"),
         (": :", "cannot be read"),
     ],
 )

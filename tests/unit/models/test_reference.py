@@ -11,6 +11,7 @@ from orchestrator.models.reference import BadReference, CivitaiVersion, Kind, Lo
         ("urn:air:sd1:checkpoint:civitai:10028@64094", "checkpoint", CivitaiVersion(64094, None, 10028)),
         ("urn:air:sd15:checkpoint:civitai:10028@64094", "checkpoint", CivitaiVersion(64094, None, 10028)),
         ("air:sdxl:lora:civitai:1@2", "lora", CivitaiVersion(2, None, 1)),
+        ("civitai:10028@64094", "checkpoint", CivitaiVersion(64094, None, 10028)),
         ("sdxl:lora:civitai:1@2", "lora", CivitaiVersion(2, None, 1)),
         ("URN:AIR:SDXL:LYCORIS:CIVITAI:1@2", "lora", CivitaiVersion(2, None, 1)),
         ("urn:air:sd1:checkpoint:civitai:1@2+3.safetensors", "checkpoint", CivitaiVersion(2, 3, 1)),
@@ -37,6 +38,8 @@ def test_a_name_means_a_version_or_a_file(name: str, kind: Kind, means: Referenc
         ("urn:air:sd1:checkpoint:civitai:x@y", "checkpoint", "like urn:air"),
         ("urn:air:sd1:checkpoint:civitai:1@2.ckpt", "checkpoint", "safetensors"),
         ("urn:air:sd1:checkpoint:civitai:1@99999999999", "checkpoint", "no version"),
+        (f"urn:air:sd1:checkpoint:civitai:1@{'9' * 5000}", "checkpoint", "like urn:air"),
+        (f"urn:air:sd1:checkpoint:civitai:{'9' * 5000}@1", "checkpoint", "like urn:air"),
     ],
 )
 def test_an_air_that_cannot_be_used_says_what_to_write(name: str, kind: Kind, says: str) -> None:

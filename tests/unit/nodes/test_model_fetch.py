@@ -135,11 +135,12 @@ async def test_a_link_that_is_refused_is_told(pack: ModuleType, service: Service
     assert len(service.ranges) == 1
 
 
-async def test_a_file_of_that_name_with_other_content_is_replaced(
+async def test_a_fetched_file_of_that_name_with_other_content_is_replaced(
     pack: ModuleType, service: Service, tmp_path: Path
 ) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "1-2.safetensors").write_bytes(b"x" * len(BODY))
+    (tmp_path / "checkpoints" / "1-2.safetensors.sha256").write_text("0" * 64)
     assert (await placed(pack, asked(service), tmp_path))[0] == 200
     assert (tmp_path / "checkpoints" / "1-2.safetensors").read_bytes() == BODY
 
@@ -150,7 +151,14 @@ async def test_a_file_of_that_name_with_other_content_is_replaced(
         {"kind": "custom_nodes"},
         {"kind": None},
         {"file": "../x.safetensors"},
-        {"file": "x/y.safetensors"},
+        {"file": "x/../y.safetensors"},
+        {"file": "/x.safetensors"},
+        {"file": "x//y.safetensors"},
+        {"file": "..\\x.safetensors"},
+        {"file": "C:x.safetensors"},
+        {"file": "x\n.safetensors"},
+        {"file": "\ud800.safetensors"},
+        {"file": "x" * 201 + ".safetensors"},
         {"file": "x.py"},
         {"file": ".x.safetensors"},
         {"sha256": "x"},
@@ -175,3 +183,58 @@ async def test_without_the_services_address_nothing_is_fetched(
         monkeypatch.setenv("ORCHESTRATOR_URL", value)
         with pytest.raises(pack.route.Refused, match="ORCHESTRATOR_URL"):
             pack.route.read_wanted(asked(service), str)
+
+
+async def test_an_answer_that_is_no_http_is_tried_again_and_told(pack: ModuleType, tmp_path: Path) -> None:
+    asked_for = 0
+
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked_for
+        asked_for += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"babble\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        wanted = pack.fetching.Wanted(tmp_path / "x.safetensors", SHA256, len(BODY), url)
+        fetching = pack.fetching.Fetching(wanted)
+        fetching.start()
+        async with asyncio.timeout(20):
+            while asked_for < 2:
+                assert fetching.is_running
+                await asyncio.sleep(0.02)
+
+
+async def test_whatever_goes_wrong_is_told(pack: ModuleType, tmp_path: Path) -> None:
+    fetching = pack.fetching.Fetching(pack.fetching.Wanted(tmp_path / "x.safetensors", None, len(BODY), ""))
+    fetching.start()
+    async with asyncio.timeout(20):
+        while fetching.is_running:
+            await asyncio.sleep(0.02)
+    assert "TypeError" in fetching.error
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_a_file_of_the_hosts_own_is_taken_if_it_is_the_same_and_never_replaced(
+    pack: ModuleType, service: Service, tmp_path: Path, same: bool
+) -> None:
+    target = tmp_path / "checkpoints" / "1-2.safetensors"
+    target.parent.mkdir()
+    own = BODY if same else b"x" * len(BODY)
+    target.write_bytes(own)
+    status, answer = await placed(pack, asked(service), tmp_path)
+    assert (status, "of its own" in answer.get("error", "")) == ((200, False) if same else (502, True))
+    assert target.read_bytes() == own
+    assert not service.ranges
+
+
+@pytest.mark.parametrize(
+    "file", ["a (v2).safetensors", "a+b [x].safetensors", "été/模型.safetensors", "a/b/c.safetensors"]
+)
+async def test_names_that_people_give_files_are_placed(
+    pack: ModuleType, service: Service, tmp_path: Path, file: str
+) -> None:
+    assert (await placed(pack, asked(service, file=file), tmp_path))[0] == 200
+    assert (tmp_path / "checkpoints" / file).read_bytes() == BODY

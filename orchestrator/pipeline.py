@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
@@ -56,6 +57,7 @@ class WidgetRequest:
     """A fresh UUID; or one that follows from the caller's idempotency key, with the request's `fingerprint`."""
     fingerprint: str = ""
     priority: int = 1
+    caller: Caller = ANYBODY
 
 
 class _Stopwatch:
@@ -186,6 +188,7 @@ class Reception:
             image=new_name(),
             ignored=checked.ignored,
             priority=request.priority,
+            owner=request.caller.id,
             fingerprint=request.fingerprint,
         )
 

@@ -58,7 +58,7 @@ def _scaled(picture: Image.Image, size: Size, *, covering: bool) -> Image.Image:
 
 
 def into_box(picture: Image.Image, box: Box, size: Size) -> Image.Image:
-    """What lies in the box, brought to `size`; a pixel or two that the aspect leaves free are carried on from the edge."""
+    """What lies in the box, brought to `size`; what little the aspect leaves free is carried on from the edge."""
     width, height = size
     part = _scaled(picture.crop(box), size, covering=False)
     whole = Image.new(picture.mode, size)

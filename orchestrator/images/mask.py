@@ -127,8 +127,8 @@ def _gauss(sigma: int) -> NDArray[np.float64]:
 def _bicubic(cell: int, cells: int, window: slice) -> tuple[int, NDArray[np.float64]]:
     """First pixel and weights of one of so many cells that a window of the side is scaled to.
 
-    Pillow's bicubic (a = -0.5), stretched by the scale where that is above 1, cut off at the window's borders. Where the
-    window is enlarged first and then scaled down, as "only masked" does, this is that within the filters' ripple.
+    Pillow's bicubic (a = -0.5), stretched by the scale where that is above 1, cut off at the window's borders. Where
+    the window is enlarged first and then scaled down, as "only masked" does, this is that within the filters' ripple.
     """
     scale = (window.stop - window.start) / cells
     stretch, centre = max(scale, 1.0), window.start + (cell + 0.5) * scale

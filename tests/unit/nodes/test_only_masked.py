@@ -1,4 +1,4 @@
-"""Crop and paste against a plain restatement of WebUI's "only masked": loops for the box, float Lanczos for the pixels."""
+"""Crop and paste against a plain restatement of WebUI's "only masked": loops for the box, Lanczos in floats."""
 
 import math
 from fractions import Fraction
@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 def stated_box(mask: NDArray[np.uint8], padding: int) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom: every masked pixel with its padding, then row by row or column by column to the aspect."""
+    """Left, top, right, bottom: every masked pixel with its padding, then grown pixel by pixel to the aspect."""
     height, width = mask.shape
     rows = [y for y in range(height) if mask[y].any()]
     columns = [x for x in range(width) if mask[:, x].any()]

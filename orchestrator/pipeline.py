@@ -228,7 +228,9 @@ class Reception:
             drawn = await self.pictures.read_mask(values.picture(name), name, (picture.width, picture.height))
             blur = values.integer(mask.blur) if mask.blur else 0
             invert = mask.invert is not None and values.integer(mask.invert) == 1
-            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, field=name)
+            only = mask.only is not None and values.integer(mask.only) == 1
+            padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
+            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, padding=padding, field=name)
             pictures[name] = drawn
         return pictures
 

@@ -8,7 +8,7 @@ which do not know one another. Knows nothing of HTTP.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -250,8 +250,10 @@ class Work:
     threads: PictureThreads
     store: ImageStore
 
-    async def do(self, lease: Lease, backend: BackendClient) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
         When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
         service.
@@ -260,7 +262,7 @@ class Work:
         before = () if lease.fetched is None else (("fetch", lease.fetched),)
         watch = _Stopwatch(*before, ("queue", lease.waited))
         try:
-            stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
@@ -286,9 +288,12 @@ class Work:
         """The image, if an earlier life got as far as keeping it and no further."""
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
-    async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
+    async def _make(
+        self, lease: Lease, backend: BackendClient, watch: _Stopwatch, leave: Callable[[], None]
+    ) -> StoredImage:
         spec = lease.spec
         rendered = await render(lease, backend, self.provisions, self.supplier)
+        leave()
         watch.lap("run")
         image = await self.threads.run(to_output, rendered, spec.output_format)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)

@@ -29,9 +29,12 @@ OrchestratorError
 │   ├── NoBackend
 │   ├── GraphRejected         the backend's validation refused the graph
 │   ├── ExecutionFailed       a node raised: node title, class and text
+│   │   └── OutOfMemory       the same, for want of memory on the device
 │   ├── JobInterrupted        somebody interrupted the run at the backend
 │   ├── BackendLost
+│   │   └── DeviceFault       its GPU is broken until the backend is restarted
 │   ├── BackendTimeout
+│   ├── ServiceStopping       the service is being stopped; the job goes on when it is back
 │   └── JobUnfinished         the job goes on, its caller has waited long enough
 ├── StorageError              the operator
 │   ├── StorageFull
@@ -197,6 +200,10 @@ class ExecutionFailed(BackendError):
     """A node of the graph failed."""
 
 
+class OutOfMemory(ExecutionFailed):
+    """The job needs more memory than the backend's device has."""
+
+
 class JobInterrupted(BackendError):
     """The job was interrupted at the backend."""
 
@@ -209,6 +216,10 @@ class BackendLost(BackendError):
     retryable = True
 
 
+class DeviceFault(BackendLost):
+    """The backend's GPU failed."""
+
+
 class BackendTimeout(BackendError):
     """The backend took longer than the deadline."""
 
@@ -217,6 +228,16 @@ class BackendTimeout(BackendError):
 
 class JobUnfinished(BackendError):
     """The job takes longer than a request may wait; it goes on and can be asked for."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__()
+
+
+class ServiceStopping(BackendError):
+    """The service is being stopped; the job goes on when it is back, and can be asked for then."""
+
+    retryable = True
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id

@@ -20,6 +20,10 @@ __all__ = ["BackendState", "Pool"]
 
 log = logging.getLogger(__name__)
 
+_LOST = "the connection was lost"
+_QUARANTINE = 600.0
+"""Seconds after which a backend whose device failed, and that nobody has restarted, is tried again."""
+
 
 class Pool:
     """The backends, open from `async with` to its end."""
@@ -81,8 +85,13 @@ class Pool:
         await place.backend.opened()
         place.learn(await place.backend.catalog())
         log.info('Backend "%s" is ready with %d node classes', place.backend.name, place.state.classes)
+        fault = ""
         try:
-            await place.backend.closed()
+            fault = await place.backend.out_of_use()
+            if fault:
+                log.error('Backend "%s" gets no more jobs until it is started anew: %s', place.backend.name, fault)
+                place.change("quarantined", fault)
+                await place.backend.mend(_QUARANTINE)
         finally:
-            place.change("lost")
-        raise BackendLost("the connection was lost")
+            place.change("lost", fault or _LOST)
+        raise BackendLost(fault or _LOST)

@@ -153,11 +153,18 @@ async def test_events_of_no_job_and_after_no_event_are_problems(fake: FakeComfyU
     assert answer.status == 422
 
 
-async def test_the_prompt_is_the_graph_as_it_ran(fake: FakeComfyUI, start: Service) -> None:
+async def test_the_prompt_is_the_graph_as_it_ran_but_for_where_its_pictures_lay(
+    fake: FakeComfyUI, start: Service
+) -> None:
     client = await ready(await start(fake.url))
     job = await post(client)
     await ended(client, job["id"])
-    assert await (await client.get(f"/jobs/{job['id']}/prompt")).json() == fake.prompts[0]
+    told, ran = await (await client.get(f"/jobs/{job['id']}/prompt")).json(), fake.prompts[0]
+    for graph in (told, ran):
+        pictures = [node["inputs"].pop("image") for node in graph.values() if "LoadImage" in node["class_type"]]
+        assert len(pictures) == 2
+        assert all(picture.startswith("orchestrator/") and picture.endswith(".png [temp]") for picture in pictures)
+    assert told == ran
     assert (await client.get("/jobs/none/prompt")).status == 404
 
 

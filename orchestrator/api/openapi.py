@@ -124,6 +124,33 @@ _JOB: Described = {
 }
 
 
+_BACKEND: Described = {
+    "type": "object",
+    "required": ["name", "kind", "url", "state", "since", "running", "queued", "jobs"],
+    "properties": {
+        "name": _TEXT,
+        "kind": {"enum": ["remote", "managed", "embedded"]},
+        "url": _TEXT,
+        "state": {"enum": ["starting", "connecting", "ready", "lost", "quarantined"]},
+        "since": {"type": "number", "description": "Seconds since the epoch"},
+        "reason": {"type": ["string", "null"], "description": "Why it is not ready"},
+        "uptime_seconds": {"type": ["number", "null"]},
+        "model": {"type": ["string", "null"], "description": "The checkpoint that it ran last"},
+        "running": {"type": "array", "items": _TEXT, "description": "Ids of jobs"},
+        "queued": {"type": "array", "items": _TEXT, "description": "Ids of jobs on their way, or in its queue"},
+        "jobs": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "last_failure": {"type": ["string", "null"]},
+        "pid": {"type": ["integer", "null"]},
+        "starts": {"type": ["integer", "null"], "description": "Of its process, where the service starts it"},
+        "comfyui_version": {"type": ["string", "null"]},
+        "devices": {"type": ["array", "null"], "items": {"type": "object"}},
+        "deletes_results": {"type": ["boolean", "null"]},
+        "lacks": {"type": ["object", "null"], "description": "Node classes, by the widget that needs them"},
+    },
+}
+_BACKENDS: Described = {"type": "object", "properties": {"backends": {"type": "array", "items": _BACKEND}}}
+
+
 def _json(description: str, schema: Described) -> Described:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
@@ -219,6 +246,9 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
+        "/backends": {
+            "get": _operation("list_backends", "Every backend as it is now", {"200": _json("Backends", _BACKENDS)})
+        },
         "/samplers": {
             "get": _operation("list_samplers", "WebUI's samplers, and what runs", {"200": _json("Samplers", anything)})
         },

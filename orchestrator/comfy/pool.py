@@ -73,12 +73,16 @@ class Pool:
 
     def require(self, classes: frozenset[str]) -> None:
         """Raises NoBackend, naming what lacks, when no backend has all these node classes."""
+        lack = self.lack(classes)
+        if lack:
+            raise NoBackend(lack)
+
+    def lack(self, classes: frozenset[str]) -> str:
+        """Why no backend can run such a graph, naming the fewest node classes that lack; empty when one may."""
         if any(place.may_run(classes) for place in self.places):
-            return
+            return ""
         missing = sorted((sorted(place.missing(classes)) for place in self.places), key=len)
-        if not missing:
-            raise NoBackend("No backend is configured")
-        raise NoBackend(f"No backend has the node classes {', '.join(missing[0])}")
+        return f"No backend has the node classes {', '.join(missing[0])}" if missing else "No backend is configured"
 
     async def _watch(self, place: Place) -> None:
         """One connection of one backend, from its opening to its loss."""

@@ -30,6 +30,7 @@ from orchestrator.api.keys import (
 )
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
+from orchestrator.api.stopping import STOPPING, announce
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.embedded import Folders, embedded_backend
 from orchestrator.comfy.installation import find_installation
@@ -85,6 +86,8 @@ def create_app(settings: Settings) -> web.Application:
             managed_setup(settings, backend)
     app = web.Application(middlewares=[problems], client_max_size=settings.body_mb * 1_000_000)
     app.add_routes(ROUTES)
+    app[STOPPING] = asyncio.Event()
+    app.on_shutdown.append(announce)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:

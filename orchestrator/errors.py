@@ -34,8 +34,8 @@ OrchestratorError
 │   ├── BackendLost
 │   │   └── DeviceFault       its GPU is broken until the backend is restarted
 │   ├── BackendTimeout
-│   ├── ServiceStopping       the service is being stopped; the job goes on when it is back
 │   └── JobUnfinished         the job goes on, its caller has waited long enough
+│       └── ServiceStopping   or the service is being stopped, and the job goes on when it is back
 ├── StorageError              the operator
 │   ├── StorageFull
 │   └── ShelfFull             no room for a model, and nothing on the shelf that may go
@@ -234,14 +234,10 @@ class JobUnfinished(BackendError):
         super().__init__()
 
 
-class ServiceStopping(BackendError):
+class ServiceStopping(JobUnfinished):
     """The service is being stopped; the job goes on when it is back, and can be asked for then."""
 
     retryable = True
-
-    def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
-        super().__init__()
 
 
 class StorageError(OrchestratorError):

@@ -53,7 +53,7 @@ _PROBLEMS: Mapping[str, str] = {
     "429": "Too many jobs are waiting; see Retry-After",
     "451": "Civitai does not serve this service's region",
     "502": "The backend failed, or a model that came is not the one promised",
-    "503": "No backend can run this now, or Civitai does not answer; see Retry-After",
+    "503": "No backend can run this now, Civitai does not answer, or the service stops; see Retry-After, Location",
     "504": "The backend took too long; or the wait is over and the job goes on, see Location",
     "507": "The image store or the shelf of models is full",
 }

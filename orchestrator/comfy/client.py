@@ -167,6 +167,15 @@ class BackendClient:
             return False
         return True
 
+    async def can_delete_results(self) -> bool:
+        """Whether it deletes result files on demand. Raises BackendLost."""
+        return await self._wire.drop_results("", ())
+
+    async def can_fetch_models(self) -> bool:
+        """Whether it has loaded the pack that fetches models. Raises BackendLost."""
+        status, _ = await self._wire.place_model({})
+        return status not in (404, 405)
+
     async def free(self) -> None:
         """Has the backend unload its models. Raises BackendLost."""
         await self._wire.free()

@@ -112,6 +112,7 @@ class Reception:
         values = checked.values
         self.store.ensure_room()
         self.pool.require_ready()
+        self.pool.require(widget.graph.classes)
         self.engine.ensure_room()
         watch.lap("check")
         pictures = await self._read_pictures(widget, values)

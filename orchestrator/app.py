@@ -4,6 +4,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from orchestrator.api.keys import (
     OUTLET,
     OUTPUT_FORMAT,
     POOL,
+    RATES,
     RECEPTION,
     REQUEST_KEYS,
     SIGNER,
@@ -32,6 +34,7 @@ from orchestrator.api.keys import (
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.callers.keys import ApiKeys
+from orchestrator.callers.rates import Rates
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.embedded import Folders, embedded_backend
 from orchestrator.comfy.known import known_catalog
@@ -81,7 +84,7 @@ def create_app(settings: Settings) -> web.Application:
     widgets = load_widgets(settings)
     load_model_names(settings)
     app = web.Application(middlewares=[problems, access], client_max_size=settings.body_mb * 1_000_000)
-    app[API_KEYS] = _required_keys(settings)
+    app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
     app.add_routes(ROUTES)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from orchestrator.api.access import caller_of
 from orchestrator.api.idempotency import fingerprint
-from orchestrator.api.keys import ADMISSION, OUTPUT_FORMAT, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.api.keys import ADMISSION, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
 from orchestrator.callers.caller import Caller, Right
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.images.encode import OutputFormat
@@ -51,6 +51,7 @@ async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[A
     """The id of the job that the request asks for, whose body `read` reads; the job is kept from here on."""
     app, caller, key = request.app, caller_of(request), request.headers.get("Idempotency-Key")
     caller.require(Right.RUN)
+    app[RATES].count(caller)
     job_id, priority, chosen = (
         app[REQUEST_KEYS].job_id(key, caller.id),
         _priority(request, caller),

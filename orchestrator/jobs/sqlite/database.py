@@ -57,6 +57,11 @@ MIGRATIONS = (
     ALTER TABLE jobs ADD COLUMN fetched REAL;
     CREATE INDEX jobs_fetching ON jobs (created) WHERE state = 'fetching';
     """,
+    """
+    CREATE INDEX jobs_unfinished ON jobs (owner) WHERE ended IS NULL;
+    DROP INDEX jobs_by_owner;
+    CREATE INDEX jobs_by_owner ON jobs (owner, priority, turn) WHERE state = 'queued';
+    """,
 )
 """Each takes a file from the version of its number to the next; never changed once released."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from orchestrator.errors import QueueFull, StorageError
+from orchestrator.errors import FieldError, LimitReached, QueueFull, StorageError
 from orchestrator.jobs.engine import Cancellation, Stats
 from orchestrator.jobs.job import (
     Cancelled,
@@ -79,9 +79,11 @@ class SqliteEngine:
         until = self._clock() + grace
         return await self._database.run(lambda db: records.adopt(db, until))
 
-    async def submit(self, spec: JobSpec, *, fetching: bool = False) -> bool:
-        """Accepts a job. False: the id is known. Raises QueueFull and StorageError."""
-        became = await self._desk.submit(spec, "fetching" if fetching else "queued")
+    async def submit(self, spec: JobSpec, *, fetching: bool = False, at_once: int | None = None) -> bool:
+        """Accepts a job. False: the id is known. Raises LimitReached, QueueFull and StorageError."""
+        became = await self._desk.submit(spec, "fetching" if fetching else "queued", at_once)
+        if became == "at its share":
+            raise self._share_taken(at_once)
         if became == "full":
             raise self.queue_full()
         return became == "new"
@@ -109,6 +111,16 @@ class SqliteEngine:
         """Raises QueueFull when a job that comes now would find no room, as far as is known without asking."""
         if self._desk.waiting >= self._dials.waiting_limit:
             raise self.queue_full()
+
+    async def ensure_share(self, owner: str, at_once: int | None) -> None:
+        """Raises LimitReached when the owner has that many unfinished jobs."""
+        if at_once is not None and await self._database.run(lambda db: records.unfinished_of(db, owner)) >= at_once:
+            raise self._share_taken(at_once)
+
+    def _share_taken(self, at_once: int | None) -> LimitReached:
+        complaint = FieldError("jobs", f"at most {at_once} at once")
+        wait = max(1.0, self._desk.run_times.wait(0, self._desk.backends))
+        return LimitReached(f"This API key has {at_once} jobs that have not ended", [complaint], retry_after=wait)
 
     def queue_full(self) -> QueueFull:
         """The error for a job that finds no room, with `retry_after` from what the newest jobs took."""

@@ -16,6 +16,10 @@ MOST_LOSSES = 2
 """So often a job that was lost runs again."""
 
 
+Became = Literal["new", "known", "at its share", "full"]
+"""What became of a job that was submitted."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A job as it is written; `place` is how many are before it in the queue."""
@@ -51,6 +55,12 @@ def unfinished(db: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row["id"] for row in rows)
 
 
+def unfinished_of(db: sqlite3.Connection, owner: str) -> int:
+    """How many of the owner's jobs have not ended."""
+    count = "SELECT count(*) FROM jobs WHERE owner = ? AND ended IS NULL"
+    return int(db.execute(count, (owner,)).fetchone()[0])
+
+
 def spec(db: sqlite3.Connection, job_id: str) -> bytes:
     """The job's spec as JSON."""
     return bytes(db.execute("SELECT spec FROM specs WHERE id = ?", (job_id,)).fetchone()[0])
@@ -69,11 +79,19 @@ def read(db: sqlite3.Connection, job_id: str) -> Found | None:
 
 
 def insert(
-    db: sqlite3.Connection, job: JobSpec, text: bytes, limit: int, state: Literal["fetching", "queued"]
-) -> Literal["new", "known", "full"]:
-    """Writes a job whose JSON is `text`, unless its id is known or `limit` jobs wait already."""
+    db: sqlite3.Connection,
+    job: JobSpec,
+    text: bytes,
+    limit: int,
+    state: Literal["fetching", "queued"],
+    at_once: int | None = None,
+) -> Became:
+    """Writes a job whose JSON is `text`, unless its id is known, its owner has `at_once` unfinished ones, or `limit`
+    jobs wait already."""
     if db.execute("SELECT 1 FROM jobs WHERE id = ?", (job.id,)).fetchone():
         return "known"
+    if at_once is not None and unfinished_of(db, job.owner) >= at_once:
+        return "at its share"
     if waiting(db) >= limit:
         return "full"
     classes = json.dumps(sorted(job.classes))
@@ -189,7 +207,8 @@ def forget_expired(db: sqlite3.Connection, now: float) -> int:
 
 
 def _next_turn(db: sqlite3.Connection, owner: str, priority: int) -> int:
-    own = db.execute("SELECT max(turn) FROM jobs WHERE owner = ? AND state = 'queued'", (owner,)).fetchone()[0]
+    last = "SELECT max(turn) FROM jobs WHERE owner = ? AND priority = ? AND state = 'queued'"
+    own = db.execute(last, (owner, priority)).fetchone()[0]
     # A newcomer's first turn is in the round that is being served, whatever others have piled up behind it.
     return max(_first_turn(db, priority), -1 if own is None else own + 1)
 

@@ -15,12 +15,14 @@ from yarl import URL
 from orchestrator.agents import Agents
 from orchestrator.api.access import access
 from orchestrator.api.admission import Admission
+from orchestrator.api.cors import allow_origin, cross_origin
 from orchestrator.api.idempotency import RequestKeys
 from orchestrator.api.keys import (
     ADMISSION,
     API_KEYS,
     ENGINE,
     MODEL_SIGNER,
+    ORIGINS,
     OUTLET,
     OUTPUT_FORMAT,
     POOL,
@@ -83,8 +85,10 @@ def create_app(settings: Settings) -> web.Application:
     """
     widgets = load_widgets(settings)
     load_model_names(settings)
-    app = web.Application(middlewares=[problems, access], client_max_size=settings.body_mb * 1_000_000)
+    app = web.Application(middlewares=[problems, cross_origin, access], client_max_size=settings.body_mb * 1_000_000)
     app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
+    app[ORIGINS] = frozenset(settings.cors_origins)
+    app.on_response_prepare.append(allow_origin)
     app.add_routes(ROUTES)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:

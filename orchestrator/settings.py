@@ -67,6 +67,8 @@ class Settings(_Frozen):
     """0 takes a free port."""
     api_keys: Literal["auto", "required", "off"] = "auto"
     """Whether callers need an API key; `auto`: wherever `host` is not this machine alone."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of pages whose scripts may call, such as https://studio.example.org; `*` for all."""
     public_url: str = ""
     """What links begin with; `http://host:port` when empty."""
     data: Path = Field(default_factory=_user_data)
@@ -137,6 +139,12 @@ class Settings(_Frozen):
         if not (key.isascii() and key.isprintable()):
             raise ValueError("holds characters that no key has")
         return key
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # As a browser writes an origin, so that it can be compared: no slash at the end, no capitals.
+        return tuple(one if one == "*" else _require_origin(one).rstrip("/").lower() for one in origins)
 
     @field_validator("civitai_hosts")
     @classmethod

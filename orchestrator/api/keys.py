@@ -16,6 +16,8 @@ from orchestrator.pipeline import Reception
 
 API_KEYS: web.AppKey[ApiKeys | None] = web.AppKey("api_keys")
 """None where no keys are asked for."""
+ORIGINS: web.AppKey[frozenset[str]] = web.AppKey("origins")
+"""Of pages that may read answers; "*" is all of them."""
 RATES = web.AppKey("rates", Rates)
 ADMISSION = web.AppKey("admission", Admission)
 RECEPTION = web.AppKey("reception", Reception)

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say whether settings and workflows can be used")
     check.set_defaults(run=_check)
     workflows = workflow_commands.register(commands, lambda options: _settings(options).workflows)
-    keys = key_commands.register(commands, lambda options: _settings(options).data)
+    keys = key_commands.register(commands, _settings)
     models = commands.add_parser("models", help="the models on the shelf: list, get, pin, unpin, rm, verify")
     shelf = add_commands(models.add_subparsers(required=True))
     models.set_defaults(run=_models)

@@ -59,6 +59,8 @@ class WidgetRequest:
     fingerprint: str = ""
     priority: int = 1
     caller: Caller = ANYBODY
+    webhook: str = ""
+    """Where the job's end is to be told; empty for nowhere."""
 
 
 class _Stopwatch:
@@ -195,6 +197,7 @@ class Reception:
             ignored=checked.ignored,
             priority=request.priority,
             owner=request.caller.id,
+            webhook=request.webhook,
             fingerprint=request.fingerprint,
         )
 

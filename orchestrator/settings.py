@@ -114,6 +114,12 @@ class Settings(_Frozen):
     """Hosts that models may come from; a whole origin such as http://mirror.local:9000 for one of your own."""
     fetch_hours: float = Field(2.0, gt=0)
     """How long fetching one model may take."""
+    webhook_secret: str = Field("", repr=False)
+    """What all webhooks are signed with: whsec_ and base64 of 24 bytes or more. Empty: a secret for each API key."""
+    webhook_seconds: float = Field(15.0, gt=0)
+    """How long a webhook may take to answer."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Private networks that webhooks may be in; none where callers are strangers."""
     fetch_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
 

@@ -95,6 +95,25 @@ class JobEngine(Protocol):
         """Depth and speed of the queue."""
 
 
+class Outbox(Protocol):
+    """The webhooks that are still to be told. A job with one is due when it ends, and kept until that is settled.
+
+    Every method raises StorageError.
+    """
+
+    async def due(self, most: int) -> Sequence[str]:
+        """The ids of at most so many jobs whose webhooks are to be told now, the longest due first."""
+
+    async def delivered(self, job_id: str, answer: str) -> None:
+        """It was told; `answer` says in words what came of it."""
+
+    async def postponed(self, job_id: str, answer: str, delay: float) -> None:
+        """It could not be told, and is due again after so many seconds."""
+
+    async def given_up(self, job_id: str, answer: str) -> None:
+        """It could not be told, and is not due any more."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What a backend would like to run next."""
@@ -157,4 +176,4 @@ class WorkSource(Protocol):
         """The job that suits best; waits, without a deadline, until there is one. May be cancelled at any time."""
 
 
-__all__ = ["Cancellation", "Ended", "JobEngine", "Lease", "Retry", "Stats", "Wanted", "WorkSource"]
+__all__ = ["Cancellation", "Ended", "JobEngine", "Lease", "Outbox", "Retry", "Stats", "Wanted", "WorkSource"]

@@ -18,8 +18,21 @@ from typing import Protocol
 import pytest
 
 from orchestrator.errors import FieldError, LimitReached, QueueFull
-from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry, WorkSource
-from orchestrator.jobs.job import Cancelled, Ended, Event, Failed, Fetching, Queued, Requeued, Running, State, Succeeded
+from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Outbox, Retry, WorkSource
+from orchestrator.jobs.job import (
+    Cancelled,
+    Delivery,
+    Ended,
+    Event,
+    Failed,
+    Fetching,
+    JobSpec,
+    Queued,
+    Requeued,
+    Running,
+    State,
+    Succeeded,
+)
 from tests.engines.jobs import spec, wants
 
 LEASE_SECONDS = 1.0
@@ -38,6 +51,7 @@ class Opened:
 
     engine: JobEngine
     source: Sources
+    outbox: Outbox
 
 
 async def lease(source: WorkSource, *warm: str, **more: object) -> Lease:
@@ -59,6 +73,12 @@ async def state(engine: JobEngine, job_id: str) -> State:
     job = await engine.get(job_id)
     assert job is not None
     return job.state
+
+
+async def delivery(engine: JobEngine, job: JobSpec) -> Delivery | None:
+    kept = await engine.get(job.id)
+    assert kept is not None
+    return kept.delivery
 
 
 async def story(engine: JobEngine, job_id: str, after: int = 0) -> list[Event]:
@@ -339,6 +359,69 @@ class EngineConformance:
             held = await lease(opened.source("two"))
             assert (held.spec.id, held.attempt, held.resumed) == (job.id, 2, False)
             assert await held.done(PICTURE, ())
+
+    # Webhooks
+
+    async def test_a_jobs_webhook_is_due_with_its_end_whatever_that_is_and_no_sooner(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            hook, engine, source = "https://a.example/x", opened.engine, opened.source("one")
+            done, failed, stopped, lost, quiet = jobs = [spec(webhook=hook) for _ in range(4)] + [spec()]
+            for job in jobs:
+                await engine.submit(job)
+            waiting, unfetched, late = spec(webhook=hook), spec(webhook=hook), spec(webhook=hook, patience=0.3)
+            assert await opened.outbox.due(10) == []
+            assert await delivery(engine, done) == Delivery("waiting")
+            held = {job.id: await lease(source) for job in jobs}
+            held = {one.spec.id: one for one in held.values()}
+            await held[done.id].done(PICTURE, ())
+            await held[failed.id].failed(LOST, ())
+            await held[stopped.id].stopped(())
+            await held[quiet.id].done(PICTURE, ())
+            again = held[lost.id]
+            for _ in range(2):
+                assert await again.retry(LOST) is Retry.AGAIN
+                again = await lease(source)
+            assert set(await opened.outbox.due(10)) == {done.id, failed.id, stopped.id}
+            assert await again.retry(LOST) is Retry.ENDED
+            await engine.submit(unfetched, fetching=True)
+            await engine.unfetched(unfetched, LOST)
+            await engine.submit(waiting)
+            await engine.cancel(waiting.id)
+            await engine.submit(late)
+            await story(engine, late.id)
+            expected = {done.id, failed.id, stopped.id, lost.id, unfetched.id, waiting.id, late.id}
+            assert set(await opened.outbox.due(10)) == expected
+            assert len(await opened.outbox.due(3)) == 3
+            assert await delivery(engine, quiet) is None
+
+    async def test_what_is_due_survives_a_restart_and_is_tried_again_later_until_it_is_told(
+        self, tmp_path: Path
+    ) -> None:
+        job = spec(webhook="https://a.example/x")
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(job)
+            await (await lease(opened.source("one"))).done(PICTURE, ())
+        async with self.open(tmp_path) as opened:
+            assert await opened.outbox.due(10) == [job.id]
+            await opened.outbox.postponed(job.id, "answered 500", 0.4)
+            assert await opened.outbox.due(10) == []
+            pending = await delivery(opened.engine, job)
+            assert pending is not None
+            assert (pending.state, pending.tries, pending.answer) == ("pending", 1, "answered 500")
+            await asyncio.sleep(0.5)
+            assert await opened.outbox.due(10) == [job.id]
+            await opened.outbox.delivered(job.id, "answered 200")
+            assert await opened.outbox.due(10) == []
+            assert await delivery(opened.engine, job) == Delivery("delivered", 2, "answered 200")
+
+    async def test_a_webhook_that_is_given_up_is_due_no_more_and_shown_so(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec(webhook="https://a.example/x")
+            await opened.engine.submit(job)
+            await opened.engine.cancel(job.id)
+            await opened.outbox.given_up(job.id, "answered 410")
+            assert await opened.outbox.due(10) == []
+            assert await delivery(opened.engine, job) == Delivery("dead", 1, "answered 410")
 
     # Order
 

@@ -99,9 +99,9 @@ def insert(
     needs = db.execute("SELECT id FROM needs WHERE classes = ?", (classes,)).fetchone()[0]
     turn, give_up = _next_turn(db, job.owner, job.priority), job.created + job.patience
     db.execute(
-        "INSERT INTO jobs (id, state, priority, turn, created, give_up, available, model, needs, owner)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (job.id, state, job.priority, turn, job.created, give_up, 0.0, job.model, needs, job.owner),
+        "INSERT INTO jobs (id, state, priority, turn, created, give_up, available, model, needs, owner, webhook)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job.id, state, job.priority, turn, job.created, give_up, 0.0, job.model, needs, job.owner, job.webhook),
     )
     db.execute("INSERT INTO specs (id, spec) VALUES (?, ?)", (job.id, text))
     return "new"
@@ -148,7 +148,10 @@ def end(
         "expires": expires,
         "fence": fence,
     }
-    update = "UPDATE jobs SET state = :state, end = :end, timings = :timings, ended = :now, expires = :expires"
+    update = (
+        "UPDATE jobs SET state = :state, end = :end, timings = :timings, ended = :now, expires = :expires,"
+        " hook_due = CASE WHEN webhook != '' THEN :now END"
+    )
     return db.execute(f"{update} WHERE id = :id{held}", values).rowcount == 1
 
 
@@ -202,8 +205,8 @@ def give_up_late(db: sqlite3.Connection, reason: Failed, now: float, expires: fl
 
 
 def forget_expired(db: sqlite3.Connection, now: float) -> int:
-    """Deletes the jobs whose image is gone."""
-    return db.execute("DELETE FROM jobs WHERE expires <= ?", (now,)).rowcount
+    """Deletes the jobs whose image is gone, but for those whose webhook is still to be told."""
+    return db.execute("DELETE FROM jobs WHERE expires <= ? AND hook_due IS NULL", (now,)).rowcount
 
 
 def _next_turn(db: sqlite3.Connection, owner: str, priority: int) -> int:

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     backends_command.add_arguments(backends)
     backends.set_defaults(run=lambda options: backends_command.run(_settings(options), options))
     workflows = workflow_commands.register(commands, lambda options: _settings(options).workflows)
-    keys = key_commands.register(commands, lambda options: _settings(options).data)
+    keys = key_commands.register(commands, _settings)
     models = commands.add_parser("models", help="the models on the shelf: list, get, pin, unpin, rm, verify")
     shelf = model_commands.add_commands(models.add_subparsers(required=True))
     models.set_defaults(run=_models)

@@ -119,6 +119,8 @@ class Settings(_Frozen):
     """0 takes a free port."""
     api_keys: Literal["auto", "required", "off"] = "auto"
     """Whether callers need an API key; `auto`: wherever `host` is not this machine alone."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of pages whose scripts may call, such as https://studio.example.org; `*` for all."""
     public_url: str = ""
     """What links begin with; `http://host:port` when empty."""
     data: Path = Field(default_factory=_user_data)
@@ -164,6 +166,12 @@ class Settings(_Frozen):
     """Hosts that models may come from; a whole origin such as http://mirror.local:9000 for one of your own."""
     fetch_hours: float = Field(2.0, gt=0)
     """How long fetching one model may take."""
+    webhook_secret: str = Field("", repr=False)
+    """What all webhooks are signed with: whsec_ and base64 of 24 bytes or more. Empty: a secret for each API key."""
+    webhook_seconds: float = Field(15.0, gt=0)
+    """How long a webhook may take to answer."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Private networks that webhooks may be in; none where callers are strangers."""
     fetch_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
 
@@ -198,6 +206,12 @@ class Settings(_Frozen):
         if not (key.isascii() and key.isprintable()):
             raise ValueError("holds characters that no key has")
         return key
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # As a browser writes an origin, so that it can be compared: no slash at the end, no capitals.
+        return tuple(one if one == "*" else _require_origin(one).rstrip("/").lower() for one in origins)
 
     @field_validator("civitai_hosts")
     @classmethod

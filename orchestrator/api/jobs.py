@@ -11,6 +11,7 @@ from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
 from orchestrator.api.stopping import STOPPING, unless_stopping
 from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
+from orchestrator.images.links import LinkSigner
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Cancelled, Failed, Fetching, Job, Queued, Running, Succeeded
 
@@ -74,7 +75,12 @@ def answer_headers(job: Job) -> dict[str, str]:
 
 def described(request: web.Request, job: Job) -> dict[str, object]:
     """A job as callers see it."""
-    url = job_url(request, job.id)
+    return description(request.app[SIGNER], job)
+
+
+def description(signer: LinkSigner, job: Job) -> dict[str, object]:
+    """A job as callers and webhooks are told of it."""
+    url = f"{signer.base_url}/jobs/{job.id}"
     told: dict[str, object] = {
         "id": job.id,
         "widget": job.spec.widget,
@@ -95,11 +101,14 @@ def described(request: web.Request, job: Job) -> dict[str, object]:
         case Running(backend, node, step, steps, nodes_done, nodes):
             told |= {"backend": backend, "node": node, "step": step, "steps": steps}
             told |= {"nodes_done": nodes_done, "nodes": nodes}
-        case Succeeded(_, expires_at):
-            told |= {"url": image_url(request, job), "expires_at": expires_at}
+        case Succeeded(image, expires_at):
+            told |= {"url": signer.url(image, expires_at), "expires_at": expires_at}
         case Failed(code, detail, fields):
             told |= {"code": code, "detail": detail}
             told["errors"] = [{"field": item.field, "message": item.message} for item in fields]
+    if job.delivery is not None and job.delivery.state != "waiting":
+        state, tries, answer, due = job.delivery.state, job.delivery.tries, job.delivery.answer, job.delivery.due
+        told["webhook"] = {"state": state, "tries": tries, "answer": answer, "due": due}
     return told
 
 

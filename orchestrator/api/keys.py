@@ -5,6 +5,7 @@ from aiohttp import web
 from orchestrator.api.admission import Admission
 from orchestrator.api.idempotency import RequestKeys
 from orchestrator.callers.keys import ApiKeys
+from orchestrator.callers.rates import Rates
 from orchestrator.comfy.pool import Pool
 from orchestrator.images.encode import OutputFormat
 from orchestrator.images.links import LinkSigner
@@ -15,6 +16,9 @@ from orchestrator.pipeline import Reception
 
 API_KEYS: web.AppKey[ApiKeys | None] = web.AppKey("api_keys")
 """None where no keys are asked for."""
+ORIGINS: web.AppKey[frozenset[str]] = web.AppKey("origins")
+"""Of pages that may read answers; "*" is all of them."""
+RATES = web.AppKey("rates", Rates)
 ADMISSION = web.AppKey("admission", Admission)
 RECEPTION = web.AppKey("reception", Reception)
 ENGINE: web.AppKey[JobEngine] = web.AppKey("engine")

@@ -47,7 +47,7 @@ async def test_what_keeps_jobs_from_a_backend_is_said_with_the_mend(
         assert await check(tmp_path, {"url": fake.url, "name": "gpu"}, arguments=("--offline",)) == 0
     told = capsys.readouterr().err
     assert "error: gpu: it cannot run inpaint, for it lacks A1111InpaintConditioning" in told
-    assert "it does not see editing.safetensors, " in told
+    assert "it does not see editing.safetensors, lora.safetensors, torn.safetensors of" in told
     assert "warning: gpu: it keeps the results" in told
 
 

@@ -32,6 +32,8 @@ class _Parameter(_Strict):
     help: str = Field(min_length=1)
     required: bool = False
     """For the documentation and for parameters without a default: one that has a default may always be left out."""
+    advanced: bool = False
+    """Few callers change it: the page folds it away."""
 
 
 class PictureParameter(_Parameter):

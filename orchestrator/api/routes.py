@@ -2,9 +2,11 @@
 
 from aiohttp import web
 
-from orchestrator.api import events, health, images, jobs, models, myshell, openapi, samplers, widgets
+from orchestrator.api import events, health, images, jobs, models, myshell, openapi, page, samplers, widgets
 
 ROUTES = (
+    web.get("/", page.get_page),
+    web.get("/page/{folder}/{name}", page.get_file),
     web.get("/widgets", widgets.list_widgets),
     web.get("/widgets/{name}", widgets.describe_widget),
     web.post("/widgets/{name}", widgets.run_widget),

@@ -72,7 +72,10 @@ def _shape(parameter: d.Parameter) -> JsonObject:
         case d.CheckpointParameter():
             return {"type": "string", "pattern": "^[^/\\\\]+$"}
         case d.IntegerParameter():
-            return {"type": "integer", "minimum": parameter.minimum, "maximum": parameter.maximum}
+            shape: JsonObject = {"type": "integer", "minimum": parameter.minimum, "maximum": parameter.maximum}
+            if parameter.labels is not None:
+                shape["oneOf"] = [{"const": number, "title": label} for number, label in parameter.labels.items()]
+            return shape
         case d.NumberParameter():
             return {"type": "number", "minimum": parameter.minimum, "maximum": parameter.maximum}
         case d.SeedParameter():

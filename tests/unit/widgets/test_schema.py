@@ -3,7 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from orchestrator.comfy.known import known_catalog
+from orchestrator.errors import WorkflowError
 from orchestrator.widgets.library import load_one
 from orchestrator.widgets.schema import json_schema, summary
 from tests.unit.widgets.drawing import definition, make_widget
@@ -66,6 +69,14 @@ def test_a_form_can_be_made_of_it() -> None:
     assert properties["image"]["x-type"] == "picture"
     assert properties["sampler"]["x-advanced"] is True
     assert "x-advanced" not in properties["prompt"]
+    assert properties["inpainting_fill"]["oneOf"][2] == {"const": 2, "title": "noise"}
+
+
+def test_labels_that_do_not_name_the_whole_range_are_refused() -> None:
+    said = definition()
+    said["parameters"]["steps"] |= {"minimum": 1, "maximum": 3, "default": 1, "labels": {1: "few", 3: "many"}}
+    with pytest.raises(WorkflowError, match="labels must name each number from 1 to 3"):
+        make_widget(said)
 
 
 def test_the_entry_in_the_list_names_the_parameters() -> None:

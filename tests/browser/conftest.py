@@ -5,7 +5,7 @@
         await expect(page.get_by_role("heading")).to_have_text("…")
 
 `page` fails the test at its end if anything complained in the console; `console.expect(pattern)` allows for what the
-test is about. A failed test leaves `page.png` in its `tmp_path`. `newcomer` makes further pages, in contexts of their own.
+test is about. A failed test leaves `page.png` in its `tmp_path`. `newcomer` makes further pages, which share nothing.
 All tests here run on one event loop, and are marked `browser`: `pytest -m browser tests/browser`.
 """
 

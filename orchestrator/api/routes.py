@@ -13,6 +13,7 @@ ROUTES = (
     web.get("/samplers", samplers.list_samplers),
     web.post("/public/v1/widget/run", myshell.run_widget),
     web.get("/images/{key}", images.get_image),
+    web.get("/models", models.list_models),
     web.get("/models/{sha256}", models.get_model),
     web.get("/jobs/{id}", jobs.get_job),
     web.delete("/jobs/{id}", jobs.cancel_job),

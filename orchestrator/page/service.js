@@ -57,9 +57,9 @@ export class Service {
     return this.#json("samplers");
   }
 
-  /** The models at hand, or none where the service does not tell. */
+  /** The models that need no download. */
   models() {
-    return this.#json("models").catch(() => ({ checkpoints: [], loras: [] }));
+    return this.#json("models");
   }
 
   job(id) {
@@ -68,6 +68,18 @@ export class Service {
 
   cancel(id) {
     return this.#json(`jobs/${id}`, { method: "DELETE" });
+  }
+
+  /** A file of the API, with the key if there is one. */
+  async file(address) {
+    const answer = await this.#fetch(address);
+    return answer.blob();
+  }
+
+  /** The image behind a link that needs no key; null when it has expired. */
+  async image(address) {
+    const answer = await fetch(address);
+    return answer.ok ? answer.blob() : null;
   }
 
   /** Posts a form and answers the job at once. Sent again after a broken connection, under one key: it is one job. */

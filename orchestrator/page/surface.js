@@ -88,7 +88,7 @@ export class Surface extends EventTarget {
       id: `size-${this.mask.name}`,
       oninput: () => this.#resize(Number(this.slider.value)),
     });
-    this.sizeText = make("output", { htmlFor: this.slider.id });
+    this.sizeText = make("output", { for: this.slider.id });
     return make("span", { class: "size" }, make("label", { htmlFor: this.slider.id }, "Size"), this.slider, this.sizeText);
   }
 

@@ -2,8 +2,8 @@
 
 The schema describes the canonical form of a request; the service also takes "25" for 25 and "" for a default. Pure.
 
-Beside JSON Schema's own words a property has `x-type`, the parameter's type in widget.yaml, for programs that make a form
-of it; a mask has `x-of`, its picture's name, and what few callers change `x-advanced: true`.
+Beside JSON Schema's own words a property has `x-type`, the parameter's type in widget.yaml, for programs that make a
+form of it; a mask has `x-of`, its picture's name, and what few callers change `x-advanced: true`.
 """
 
 from orchestrator.widgets import definition as d

@@ -27,6 +27,7 @@ export class Surface extends EventTarget {
       accept: "image/*",
       id: `file-${name}`,
       class: "unseen",
+      ariaLabel: `Picture “${name}”`,
       onchange: (event) => event.target.files[0] && this.open(event.target.files[0]),
     });
     this.drop = make(

@@ -77,6 +77,10 @@ class Settings(_Frozen):
     nodes: Path = _PROJECT / "comfyui_nodes"
     backends: tuple[BackendSettings, ...] = ()
     """With none, the embedded backend is started."""
+    log_format: Literal["text", "json"] = "text"
+    """`json`: one object a line, with a line for each stage of each job."""
+    otlp_endpoint: str = ""
+    """OpenTelemetry collector that spans go to (OTLP over HTTP), such as http://localhost:4318. Empty: no spans."""
     output_format: Literal["jpeg", "png"] = "jpeg"
     link_hours: float = Field(4.0, gt=0)
     """How long a picture is kept and its link works."""
@@ -133,7 +137,7 @@ class Settings(_Frozen):
         """Whether others than this machine may reach the service."""
         return not _is_loopback(self.host)
 
-    @field_validator("civitai_url")
+    @field_validator("civitai_url", "otlp_endpoint")
     @classmethod
     def _is_reachable(cls, url: str) -> str:
         return _require_origin(url) if url else url

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from orchestrator.api import events, health, images, jobs, models, myshell, openapi, samplers, widgets
+from orchestrator.api import events, health, images, jobs, metrics, models, myshell, openapi, samplers, widgets
 
 ROUTES = (
     web.get("/widgets", widgets.list_widgets),
@@ -17,6 +17,7 @@ ROUTES = (
     web.get("/jobs/{id}/events", events.get_events, allow_head=False),
     web.get("/jobs/{id}/prompt", jobs.get_prompt),
     web.get("/openapi.json", openapi.get_openapi),
+    web.get("/metrics", metrics.get_metrics),
     web.get("/healthz", health.healthz),
     web.get("/readyz", health.readyz),
 )

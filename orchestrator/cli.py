@@ -22,6 +22,7 @@ from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.settings import Settings, load
+from orchestrator.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the answer is the process's exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
-    )
+    logs.configure("text")
     try:
         return int(options.run(options))
     except OrchestratorError as error:
@@ -76,6 +75,7 @@ def _settings(options: argparse.Namespace, **overrides: object) -> Settings:
 
 def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options, host=options.host, port=options.port)
+    logs.configure(settings.log_format)
 
     async def until_stopped() -> None:
         stopped = asyncio.Event()

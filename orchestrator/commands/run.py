@@ -75,7 +75,7 @@ async def _main(arguments: Sequence[str], options: argparse.Namespace) -> int:
         if options.widget is None:
             for entry in await client.widgets():
                 print(f"{entry.name:20} {entry.title}: {entry.description}")
-            return 0 if options.help else _REFUSED
+            return 0
         widget = await client.widget(options.widget)
         options = _parser(widget).parse_args(arguments)
         job = await client.submit(widget.name, _values(widget, options), output_format=_format(options))
@@ -106,7 +106,7 @@ def _parser(widget: WidgetDescription | None) -> argparse.ArgumentParser:
     parser.add_argument("--api-key", default=os.environ.get(KEY), help=f"where it asks for one; better in {KEY}")
     parser.add_argument("-o", "--output", type=Path, help="the image to write: .png, .jpg", required=widget is not None)
     if widget is None:
-        parser.add_argument("-h", "--help", action="store_true")
+        parser.add_argument("-h", "--help", action="store_true")  # as without: what there is
         return parser
     parameters = parser.add_argument_group("parameters")
     for parameter in widget.parameters:

@@ -20,6 +20,7 @@ from orchestrator.errors import (
     JobEnded,
     JobNotFound,
     JobUnfinished,
+    KeyNeeded,
     KeyReused,
     QueueFull,
     ServiceUnreachable,
@@ -27,6 +28,7 @@ from orchestrator.errors import (
 )
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.cutting import CuttingProxy, cutting_proxy
+from tests.integration.callers import a_key
 from tests.integration.pictures import box_mask, plain, png, values
 from tests.integration.services import Service, ready
 
@@ -222,6 +224,19 @@ async def test_a_failed_job_raises_what_it_failed_with(slow: FakeComfyUI, start:
         assert isinstance(ends[-1], service.Failed)
         with pytest.raises(type(ends[-1].error)):
             await client.wait(job, SECONDS)
+
+
+async def test_a_key_goes_to_the_service_and_without_one_the_error_says_so(
+    fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    key = a_key(tmp_path, "somebody")["Authorization"].removeprefix("Bearer ")
+    started = await start(fake.url, api_keys="required")
+    async with calling(started) as stranger, calling(started, api_key=key) as caller:
+        with pytest.raises(KeyNeeded):
+            await stranger.submit("inpaint", values())
+        job = await caller.run("inpaint", values(), seconds=SECONDS)
+        with pytest.raises(KeyNeeded):
+            await anext(stranger.progress(job))
 
 
 async def test_a_widget_is_described(fake: FakeComfyUI, start: Service) -> None:

@@ -13,7 +13,10 @@ OrchestratorError
 │   ├── JobNotFound
 │   ├── JobEnded              too late to cancel it
 │   ├── JobCancelled
-│   └── KeyReused             an Idempotency-Key that came with another request before
+│   ├── KeyReused             an Idempotency-Key that came with another request before
+│   ├── KeyNeeded             no API key, or one that is not known
+│   ├── NotPermitted          the API key lacks a right
+│   └── LimitReached          of the API key; carries retry_after
 ├── ModelError                the caller or the operator
 │   ├── ModelNotFound         unknown here and at Civitai; names what there is
 │   ├── ModelGone             archived or taken down
@@ -29,10 +32,13 @@ OrchestratorError
 │   ├── NoBackend
 │   ├── GraphRejected         the backend's validation refused the graph
 │   ├── ExecutionFailed       a node raised: node title, class and text
+│   │   └── OutOfMemory       the same, for want of memory on the device
 │   ├── JobInterrupted        somebody interrupted the run at the backend
 │   ├── BackendLost
+│   │   └── DeviceFault       its GPU is broken until the backend is restarted
 │   ├── BackendTimeout
 │   └── JobUnfinished         the job goes on, its caller has waited long enough
+│       └── ServiceStopping   or the service is being stopped, and the job goes on when it is back
 ├── StorageError              the operator
 │   ├── StorageFull
 │   └── ShelfFull             no room for a model, and nothing on the shelf that may go
@@ -121,6 +127,26 @@ class KeyReused(RequestError):
     """This Idempotency-Key came with another request before."""
 
 
+class KeyNeeded(RequestError):
+    """An API key is needed: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+
+
+class NotPermitted(RequestError):
+    """This API key may not do that."""
+
+
+class LimitReached(RequestError):
+    """A limit of this API key is reached."""
+
+    retryable = True
+
+    def __init__(
+        self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float = 1.0
+    ) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail, fields)
+
+
 class ModelError(OrchestratorError):
     """The model cannot be used."""
 
@@ -197,6 +223,10 @@ class ExecutionFailed(BackendError):
     """A node of the graph failed."""
 
 
+class OutOfMemory(ExecutionFailed):
+    """The job needs more memory than the backend's device has."""
+
+
 class JobInterrupted(BackendError):
     """The job was interrupted at the backend."""
 
@@ -207,6 +237,10 @@ class BackendLost(BackendError):
     """The backend was lost while the job ran."""
 
     retryable = True
+
+
+class DeviceFault(BackendLost):
+    """The backend's GPU failed."""
 
 
 class BackendTimeout(BackendError):
@@ -221,6 +255,12 @@ class JobUnfinished(BackendError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__()
+
+
+class ServiceStopping(JobUnfinished):
+    """The service is being stopped; the job goes on when it is back, and can be asked for then."""
+
+    retryable = True
 
 
 class StorageError(OrchestratorError):

@@ -2,12 +2,13 @@
 
 from aiohttp import web
 
-from orchestrator.api import events, health, images, jobs, models, myshell, openapi, samplers, widgets
+from orchestrator.api import backends, events, health, images, jobs, models, myshell, openapi, samplers, widgets
 
 ROUTES = (
     web.get("/widgets", widgets.list_widgets),
     web.get("/widgets/{name}", widgets.describe_widget),
     web.post("/widgets/{name}", widgets.run_widget),
+    web.get("/backends", backends.list_backends),
     web.get("/samplers", samplers.list_samplers),
     web.post("/public/v1/widget/run", myshell.run_widget),
     web.get("/images/{key}", images.get_image),

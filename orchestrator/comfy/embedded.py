@@ -45,7 +45,8 @@ async def embedded_backend(folders: Folders, port: int = 0) -> AsyncGenerator[Ba
     command += ["--models", str(folders.models), "--temp", str(folders.temporary), "--nodes", str(folders.nodes)]
     command += ["--user", str(folders.editor), "--workflows", str(folders.workflows)]
     command += ["--parent-pid", str(os.getpid())]
-    backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded")
+    process = BackendProcess("embedded", command, ready=lambda: backend.alive(), start_deadline=_START_SECONDS)
+    backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded", process=process)
     log.info("the embedded backend, and the editor with it, is at %s", backend.url)
-    async with BackendProcess("embedded", command, ready=backend.alive, start_deadline=_START_SECONDS):
+    async with process:
         yield backend

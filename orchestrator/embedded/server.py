@@ -103,6 +103,7 @@ class Routes:
             ("GET", "/system_stats", self.system_stats),
             ("POST", "/free", self.free),
             ("GET", "/features", self.features),
+            ("POST", "/orchestrator/results", self.drop_results),
         ]
 
     async def _catalogue(self) -> Catalogue:
@@ -243,6 +244,15 @@ class Routes:
         wishes = {name: bool(said.get(name)) for name in ("unload_models", "free_memory")}
         self._parts.prompts.wish(**wishes)
         return web.Response()
+
+    async def drop_results(self, request: web.Request) -> web.Response:
+        """In place of the route of the pack orchestrator_results, which reads ComfyUI's own history."""
+        said = await _body(request)
+        wanted, prompt_id = said.get("files"), said.get("prompt_id")
+        entry = self._parts.prompts.history(prompt_id, None, -1).get(prompt_id) if isinstance(prompt_id, str) else None
+        left = [file for output in entry["outputs"].values() for file in output.get("images", ())] if entry else []
+        chosen = [file for file in left if isinstance(wanted, list) and file in wanted]
+        return web.json_response({"deleted": await asyncio.to_thread(self._parts.folders.delete, chosen)})
 
     async def features(self, request: web.Request) -> web.Response:
         return web.json_response(FEATURES)

@@ -67,11 +67,12 @@ def plain_png(data: bytes) -> bytes | None:
 
 
 def _with_chunks(data: bytes, kinds: frozenset[bytes]) -> bytes:
-    out = io.BytesIO()
+    out, view = io.BytesIO(), memoryview(data)
     out.write(SIGNATURE)
     for kind, start, end in _chunks(data):
         if kind in kinds:
-            out.write(data[start:end])
+            for at in range(start, end, _BAND_BYTES):
+                out.write(view[at : min(end, at + _BAND_BYTES)])
     return out.getvalue()
 
 

@@ -5,6 +5,7 @@ import time
 from uuid import uuid4
 
 import pytest
+from aiohttp import web
 
 from orchestrator.comfy.client import Upload
 from orchestrator.errors import BackendLost, ExecutionFailed
@@ -106,6 +107,27 @@ async def test_a_job_that_the_backend_forgot_is_lost():
         fake.faults.swallow_prompts = 1
         with pytest.raises(BackendLost, match="no longer knows"):
             await client.run(picture_graph(), new_id(), "9", deadline=5)
+
+
+class EndsWhileItIsAsked(FakeComfyUI):
+    """Its job ends just before it tells its queue."""
+
+    async def _queue(self, request: web.Request) -> web.Response:
+        while self.engine.queue()["queue_running"]:
+            await asyncio.sleep(0.01)
+        return await super()._queue(request)
+
+
+async def test_a_job_that_ends_between_the_two_reads_has_ended_well_though_it_was_to_be_cancelled():
+    async with EndsWhileItIsAsked(run_seconds=1.0) as fake, client_of(fake.url, poll=60, request=30) as client:
+        await client.opened()
+        fake.faults.mute = frozenset("*")
+        fake.faults.fail("POST /interrupt", 200)  # it is taken and does nothing, as in a node that cannot be stopped
+        prompt_id = new_id()
+        run = asyncio.create_task(client.run(picture_graph(), prompt_id, "9", deadline=60))
+        await until(lambda: fake.engine.queue()["queue_running"])
+        await client.cancel(prompt_id)
+        assert await run == fake.result_png
 
 
 async def test_a_restart_in_mid_job_is_noticed_and_the_next_job_runs():

@@ -12,10 +12,12 @@ from aiohttp import web
 from yarl import URL
 
 from orchestrator.agents import Agents
+from orchestrator.api.access import access
 from orchestrator.api.admission import Admission
 from orchestrator.api.idempotency import RequestKeys
 from orchestrator.api.keys import (
     ADMISSION,
+    API_KEYS,
     ENGINE,
     MODEL_SIGNER,
     OUTLET,
@@ -29,6 +31,7 @@ from orchestrator.api.keys import (
 )
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
+from orchestrator.callers.keys import ApiKeys
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.embedded import Folders, embedded_backend
 from orchestrator.comfy.known import known_catalog
@@ -77,7 +80,8 @@ def create_app(settings: Settings) -> web.Application:
     """
     widgets = load_widgets(settings)
     load_model_names(settings)
-    app = web.Application(middlewares=[problems], client_max_size=settings.body_mb * 1_000_000)
+    app = web.Application(middlewares=[problems, access], client_max_size=settings.body_mb * 1_000_000)
+    app[API_KEYS] = _required_keys(settings)
     app.add_routes(ROUTES)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
@@ -87,6 +91,23 @@ def create_app(settings: Settings) -> web.Application:
 
     app.cleanup_ctx.append(parts)
     return app
+
+
+def keys_of(data: Path) -> ApiKeys:
+    """The API keys of a data folder."""
+    return ApiKeys(data / "keys.json")
+
+
+def _required_keys(settings: Settings) -> ApiKeys | None:
+    """The keys that callers need, or None where they need none. Raises StorageError."""
+    if not settings.keys_needed:
+        if settings.is_exposed:
+            log.warning("api_keys is off: whoever reaches %s port %s may do everything", settings.host, settings.port)
+        return None
+    keys = keys_of(settings.data)
+    if not keys.listed():
+        log.warning("there is no API key yet, so nobody can call; `orchestrator keys add NAME` makes one")
+    return keys
 
 
 async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets, resources: AsyncExitStack) -> None:

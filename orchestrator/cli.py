@@ -1,4 +1,4 @@
-"""The command line: `orchestrator serve`, `demo`, `check`, `models …`, `workflows …`."""
+"""The command line: `orchestrator serve`, `demo`, `check`, `keys …`, `models …`, `workflows …`."""
 
 import argparse
 import asyncio
@@ -13,12 +13,13 @@ from pathlib import Path
 
 from aiohttp import web
 
-from orchestrator import workflow_commands
 from orchestrator.app import create_app, load_model_names, load_widgets, shelf_of
+from orchestrator.commands import keys as key_commands
+from orchestrator.commands import models as model_commands
+from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.settings import Settings, load
-from orchestrator.shelf_commands import add_commands
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say whether settings and workflows can be used")
     check.set_defaults(run=_check)
     workflows = workflow_commands.register(commands, lambda options: _settings(options).workflows)
+    keys = key_commands.register(commands, lambda options: _settings(options).data)
     models = commands.add_parser("models", help="the models on the shelf: list, get, pin, unpin, rm, verify")
-    shelf = add_commands(models.add_subparsers(required=True))
+    shelf = model_commands.add_commands(models.add_subparsers(required=True))
     models.set_defaults(run=_models)
-    for command in (serve, show, check, *workflows, *shelf):
+    for command in (serve, show, check, *workflows, *keys, *shelf):
         command.add_argument("--config", type=Path, help="YAML file of settings")
         command.add_argument("--data", type=Path, help="folder for pictures and models")
     return parser

@@ -8,10 +8,11 @@ which do not know one another. Knows nothing of HTTP.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
@@ -56,6 +57,7 @@ class WidgetRequest:
     """A fresh UUID; or one that follows from the caller's idempotency key, with the request's `fingerprint`."""
     fingerprint: str = ""
     priority: int = 1
+    caller: Caller = ANYBODY
 
 
 class _Stopwatch:
@@ -186,6 +188,7 @@ class Reception:
             image=new_name(),
             ignored=checked.ignored,
             priority=request.priority,
+            owner=request.caller.id,
             fingerprint=request.fingerprint,
         )
 
@@ -225,7 +228,9 @@ class Reception:
             drawn = await self.pictures.read_mask(values.picture(name), name, (picture.width, picture.height))
             blur = values.integer(mask.blur) if mask.blur else 0
             invert = mask.invert is not None and values.integer(mask.invert) == 1
-            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, field=name)
+            only = mask.only is not None and values.integer(mask.only) == 1
+            padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
+            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, padding=padding, field=name)
             pictures[name] = drawn
         return pictures
 
@@ -245,8 +250,10 @@ class Work:
     threads: PictureThreads
     store: ImageStore
 
-    async def do(self, lease: Lease, backend: BackendClient) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
         When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
         service.
@@ -255,7 +262,7 @@ class Work:
         before = () if lease.fetched is None else (("fetch", lease.fetched),)
         watch = _Stopwatch(*before, ("queue", lease.waited))
         try:
-            stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
@@ -281,9 +288,12 @@ class Work:
         """The image, if an earlier life got as far as keeping it and no further."""
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
-    async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
+    async def _make(
+        self, lease: Lease, backend: BackendClient, watch: _Stopwatch, leave: Callable[[], None]
+    ) -> StoredImage:
         spec = lease.spec
         rendered = await render(lease, backend, self.provisions, self.supplier)
+        leave()
         watch.lap("run")
         image = await self.threads.run(to_output, rendered, spec.output_format)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)

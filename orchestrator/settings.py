@@ -7,7 +7,7 @@ values can be set so, not the list of backends.
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -65,6 +65,8 @@ class Settings(_Frozen):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     """0 takes a free port."""
+    api_keys: Literal["auto", "required", "off"] = "auto"
+    """Whether callers need an API key; `auto`: wherever `host` is not this machine alone."""
     public_url: str = ""
     """What links begin with; `http://host:port` when empty."""
     data: Path = Field(default_factory=_user_data)
@@ -113,6 +115,16 @@ class Settings(_Frozen):
     fetch_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
 
+    @property
+    def keys_needed(self) -> bool:
+        """Whether callers need an API key."""
+        return self.api_keys == "required" or (self.api_keys == "auto" and self.is_exposed)
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine may reach the service."""
+        return not _is_loopback(self.host)
+
     @field_validator("civitai_url")
     @classmethod
     def _is_reachable(cls, url: str) -> str:
@@ -137,6 +149,13 @@ class Settings(_Frozen):
                     f"{host!r} is no host such as b2.civitai.com, and no origin such as http://mirror:9000"
                 )
         return hosts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name; only this one cannot be made to mean anything else
+        return host.lower() == "localhost"
 
 
 def _require_origin(url: str) -> str:

@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from orchestrator.api.access import caller_of
 from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
-from orchestrator.errors import JobEnded, JobUnfinished, OrchestratorError
+from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Cancelled, Failed, Fetching, Job, Queued, Running, Succeeded
 
@@ -19,19 +20,19 @@ _CANCEL_SECONDS = 15.0
 
 async def get_job(request: web.Request) -> web.Response:
     """GET /jobs/{id}"""
-    return _answer(request, await _job(request))
+    return _answer(request, await job_of(request))
 
 
 async def cancel_job(request: web.Request) -> web.Response:
     """DELETE /jobs/{id}: 200 when the job is cancelled, 202 while its backend is being told, 409 when it had ended"""
-    job_id = request.match_info["id"]
+    job_id = (await job_of(request)).id
     if await request.app[RECEPTION].cancel(job_id) is Cancellation.ASKED:
         with suppress(OrchestratorError):
             try:
                 await request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS)
             except JobUnfinished:
-                return _answer(request, await _job(request), status=202)
-    job = await _job(request)
+                return _answer(request, await job_of(request), status=202)
+    job = await job_of(request)
     if not isinstance(job.state, Cancelled):
         raise JobEnded(f"The job had {job.state.kind} before it could be cancelled")
     return _answer(request, job)
@@ -39,7 +40,7 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 async def get_prompt(request: web.Request) -> web.Response:
     """GET /jobs/{id}/prompt: the graph as it ran, in ComfyUI's API format, which its editor opens"""
-    job = await _job(request)
+    job = await job_of(request)
     headers = {"Content-Disposition": f'attachment; filename="{job.spec.widget}-{job.id}.json"'}
     return web.json_response(job.spec.graph, headers=headers)
 
@@ -116,8 +117,12 @@ def _come_again(job: Job) -> int:
     return 1
 
 
-async def _job(request: web.Request) -> Job:
-    return await request.app[RECEPTION].job(request.match_info["id"])
+async def job_of(request: web.Request) -> Job:
+    """The job that the path names. Raises JobNotFound, also when it is not the caller's affair: nobody learns of it."""
+    job = await request.app[RECEPTION].job(request.match_info["id"])
+    if not caller_of(request).sees(job.spec.owner):
+        raise JobNotFound
+    return job
 
 
 def _listed(names: Sequence[str]) -> str:

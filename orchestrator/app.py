@@ -18,8 +18,10 @@ from orchestrator.api.idempotency import RequestKeys
 from orchestrator.api.keys import (
     ADMISSION,
     API_KEYS,
+    EDITOR_SIGNER,
     ENGINE,
     MODEL_SIGNER,
+    OPENER,
     OUTLET,
     OUTPUT_FORMAT,
     POOL,
@@ -53,6 +55,7 @@ from orchestrator.models.origins import AllowedOrigins
 from orchestrator.models.outlet import Outlet
 from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
+from orchestrator.opening import Opener
 from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.provisions import Provisions
 from orchestrator.settings import Settings
@@ -120,7 +123,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     models = await open_part(open_models(settings))
     engine = await open_part(_engine(settings))
     await engine.adopt(_ADOPTION)
-    provisions = await open_part(Provisions(InputFiles(settings.data / "inputs"), models, engine))
+    provisions = await open_part(Provisions(_input_files(settings), models, engine))
     await open_part(_sweeping(provisions))
     backends = await _backends(settings, resources)
     pool = await open_part(Pool(backends))
@@ -128,10 +131,12 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
     supplier = ModelSupplier(app[OUTLET], app[MODEL_SIGNER], settings.fetch_hours * 3600)
-    await open_part(Agents(pool, engine.source, Work(provisions, supplier, threads, store)))
+    await open_part(Agents(pool, engine.source, Work(provisions, supplier, threads, store, settings.png_workflow)))
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
+    app[OPENER] = Opener(pool, provisions, {it.name or it.url: it.editor_url for it in settings.backends})
+    app[EDITOR_SIGNER] = LinkSigner(secret, settings.public_url, "jobs")
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
     app[RECEPTION] = Reception(
         widgets=widgets,
@@ -236,6 +241,10 @@ def _picture_source(settings: Settings, threads: PictureThreads) -> PictureSourc
         timeout=settings.fetch_seconds,
         allow_networks=settings.fetch_networks,
     )
+
+
+def _input_files(settings: Settings) -> InputFiles:
+    return InputFiles(settings.data / "inputs", int(settings.inputs_gb * 1e9))
 
 
 def _image_store(settings: Settings) -> ImageStore:

@@ -57,6 +57,8 @@ class BackendSettings(_Frozen):
     """`shared`: it reads the service's model folder. `fetch`: its node pack fetches models from the service."""
     headers: dict[str, str] = {}
     """Sent with every request, for a proxy that wants a key."""
+    editor_url: str = Field("", pattern=r"^(https?://[^?#]+)?$")
+    """Where people reach its editor, to open jobs in it; when empty, `url`, for callers on this machine alone."""
 
 
 class Settings(_Frozen):
@@ -80,6 +82,11 @@ class Settings(_Frozen):
     """How long a picture is kept and its link works."""
     store_gb: float = Field(5.0, gt=0)
     """Disk that pictures may use, in 10^9 bytes; new jobs get 507 before more is used."""
+    inputs_gb: float = Field(2.0, ge=0)
+    """Disk that pictures of ended jobs may use, in 10^9 bytes, so that a job can be opened in the editor as it ran; 0
+    deletes them when their job ends."""
+    png_workflow: bool = True
+    """Whether a PNG holds the workflow and the graph that made it, as ComfyUI's own do; a JPEG never does."""
     disk_floor_gb: float = Field(1.0, ge=0)
     """Free disk that is left alone, in 10^9 bytes."""
     body_mb: int = Field(96, gt=0)

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from orchestrator.api.access import caller_of
+from orchestrator.api.editor import editor_url
 from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
 from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
@@ -45,6 +46,15 @@ async def get_prompt(request: web.Request) -> web.Response:
     return web.json_response(job.spec.graph, headers=headers)
 
 
+async def get_workflow(request: web.Request) -> web.Response:
+    """GET /jobs/{id}/workflow: the same in the artist's layout, as the editor saves it"""
+    job = await job_of(request)
+    if not job.spec.workflow:
+        raise JobNotFound("This job was accepted before workflows were kept; /prompt has its graph")
+    headers = {"Content-Disposition": f'attachment; filename="{job.spec.widget}-{job.id}.workflow.json"'}
+    return web.Response(text=job.spec.workflow, content_type="application/json", headers=headers)
+
+
 def accepted(request: web.Request, job: Job) -> web.Response:
     """202, for a caller that comes back."""
     return _answer(request, job, status=202)
@@ -71,7 +81,6 @@ def answer_headers(job: Job) -> dict[str, str]:
 
 def described(request: web.Request, job: Job) -> dict[str, object]:
     """A job as callers see it."""
-    url = job_url(request, job.id)
     told: dict[str, object] = {
         "id": job.id,
         "widget": job.spec.widget,
@@ -81,7 +90,7 @@ def described(request: web.Request, job: Job) -> dict[str, object]:
         "ended": job.ended,
         "attempt": job.attempt,
         "timings": {stage: round(seconds, 4) for stage, seconds in job.timings},
-        "links": {"self": url, "events": f"{url}/events", "prompt": f"{url}/prompt"},
+        "links": _links(request, job),
     }
     match job.state:
         case Fetching(model, received, total, rate, left):
@@ -98,6 +107,14 @@ def described(request: web.Request, job: Job) -> dict[str, object]:
             told |= {"code": code, "detail": detail}
             told["errors"] = [{"field": item.field, "message": item.message} for item in fields]
     return told
+
+
+def _links(request: web.Request, job: Job) -> dict[str, str]:
+    url = job_url(request, job.id)
+    links = {"self": url, "events": f"{url}/events", "prompt": f"{url}/prompt"}
+    if job.spec.workflow:
+        links |= {"workflow": f"{url}/workflow", "editor": editor_url(request, job)}
+    return links
 
 
 def _answer(request: web.Request, job: Job, status: int = 200) -> web.Response:

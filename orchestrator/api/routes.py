@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from orchestrator.api import events, health, images, jobs, models, myshell, openapi, samplers, widgets
+from orchestrator.api import editor, events, health, images, jobs, models, myshell, openapi, samplers, widgets
 
 ROUTES = (
     web.get("/widgets", widgets.list_widgets),
@@ -16,6 +16,8 @@ ROUTES = (
     web.delete("/jobs/{id}", jobs.cancel_job),
     web.get("/jobs/{id}/events", events.get_events, allow_head=False),
     web.get("/jobs/{id}/prompt", jobs.get_prompt),
+    web.get("/jobs/{id}/workflow", jobs.get_workflow),
+    web.get("/jobs/{id}/open", editor.open_job, allow_head=False),
     web.get("/openapi.json", openapi.get_openapi),
     web.get("/healthz", health.healthz),
     web.get("/readyz", health.readyz),

@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, node_name
 from orchestrator.comfy.following import Following, OnProgress
 from orchestrator.comfy.graph import Graph
@@ -48,6 +49,7 @@ class BackendClient:
         self._limits = limits or Limits()
         self._wire = Wire(url, name=name, headers=headers, limits=self._limits)
         self._uploads = Uploads(self._wire)
+        self.editor = Editor(self._wire)
         self._followed: dict[str, Following] = {}
         self._leaving = False
         self._queue_remaining: int | None = None

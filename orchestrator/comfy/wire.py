@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
+from urllib.parse import quote
 from uuid import uuid4
 
 import aiohttp
@@ -152,6 +153,39 @@ class Wire:
     async def system_stats(self) -> None:
         """GET /system_stats; returning at all is the answer."""
         await self._get("/system_stats")
+
+    async def extensions(self) -> frozenset[str]:
+        """The JavaScript files that the editor loads, as paths of URLs; none where there is no editor."""
+        status, data = await self._call("GET", "/extensions")
+        if status == 404:
+            return frozenset()
+        self._require_success(status, "GET /extensions")
+        return frozenset(str(path) for path in _list(self._decode(data, "/extensions")))
+
+    async def user_files(self, folder: str) -> list[str]:
+        """The names of the files in a folder of the editor's user, the newest first."""
+        status, data = await self._call("GET", "/userdata", query={"dir": folder, "full_info": "true"})
+        if status == 404:
+            return []
+        self._require_success(status, "GET /userdata")
+        files = [item for item in _list(self._decode(data, "/userdata")) if isinstance(item, Mapping)]
+        changed = sorted(files, key=lambda item: float(item.get("modified") or 0), reverse=True)
+        return [str(item.get("path")) for item in changed]
+
+    async def user_file(self, path: str) -> bytes:
+        """A file of the editor's user."""
+        return await self._get(f"/userdata/{quote(path, safe='')}")
+
+    async def put_user_file(self, path: str, data: bytes) -> None:
+        """Writes a file of the editor's user, over one that is there."""
+        status, _ = await self._call("POST", f"/userdata/{quote(path, safe='')}", data=_in_pieces(b"", data, b""))
+        self._require_success(status, "POST /userdata")
+
+    async def delete_user_file(self, path: str) -> None:
+        """Deletes a file of the editor's user; one that is gone is no fault."""
+        status, _ = await self._call("DELETE", f"/userdata/{quote(path, safe='')}")
+        if status != 404:
+            self._require_success(status, "DELETE /userdata")
 
     async def delete_queued(self, prompt_id: str) -> None:
         """Takes a waiting job out of the queue; a running one stays."""

@@ -1,4 +1,4 @@
-"""Writing PNG files quickly, in bands, and taking the metadata out of one. Must not know what the pictures are for.
+"""Writing PNG files quickly, in bands, and changing the metadata of one. Must not know what the pictures are for.
 
 Why not Pillow's encoder: it tries five filters on every row whatever the level, 30 ms for 512x512 and 2.2 s for a noisy
 12-megapixel picture. Here it is one filter and a run-length deflate: about a third of the time and no larger.
@@ -7,6 +7,7 @@ Why not Pillow's encoder: it tries five filters on every row whatever the level,
 import io
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,10 +44,10 @@ def encode_png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def strip_png(data: bytes) -> bytes:
-    """The same picture, bit for bit, with the chunks that make it up and no others.
+def strip_png(data: bytes, texts: Mapping[str, str] | None = None) -> bytes:
+    """The same picture, bit for bit, with the chunks that make it up and no others but `texts`, by keyword.
 
-    Raises ValueError if `data` is not a whole PNG.
+    A text chunk holds Latin-1. Raises ValueError if `data` is not a whole PNG.
     """
     if not data.startswith(SIGNATURE):
         raise ValueError("not a PNG")
@@ -60,6 +61,9 @@ def strip_png(data: bytes) -> bytes:
             raise ValueError("the PNG is cut off")
         if kind in _KEPT:
             out.write(data[at:end])
+        if kind == b"IHDR":
+            for keyword, text in (texts or {}).items():
+                _write_chunk(out, b"tEXt", keyword.encode("latin-1") + b"\0" + text.encode("latin-1"))
         at = end
     return out.getvalue()
 

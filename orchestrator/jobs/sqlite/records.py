@@ -51,6 +51,11 @@ def unfinished(db: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row["id"] for row in rows)
 
 
+def kept(db: sqlite3.Connection) -> frozenset[str]:
+    """The ids of all jobs."""
+    return frozenset(row[0] for row in db.execute("SELECT id FROM jobs"))
+
+
 def spec(db: sqlite3.Connection, job_id: str) -> bytes:
     """The job's spec as JSON."""
     return bytes(db.execute("SELECT spec FROM specs WHERE id = ?", (job_id,)).fetchone()[0])

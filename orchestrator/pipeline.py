@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from orchestrator.allowance import require_sizes, require_steps_and_canvas
 from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
@@ -59,6 +60,8 @@ class WidgetRequest:
     fingerprint: str = ""
     priority: int = 1
     caller: Caller = ANYBODY
+    webhook: str = ""
+    """Where the job's end is to be told; empty for nowhere."""
 
 
 class _Stopwatch:
@@ -111,11 +114,17 @@ class Reception:
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
         values = checked.values
+        require_steps_and_canvas(widget, values, request.caller.limits)
         self.store.ensure_room()
         self.pool.require_ready()
+        self.pool.require(widget.graph.classes)
         self.engine.ensure_room()
+        await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
         pictures = await self._read_pictures(widget, values)
+        require_sizes(
+            {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
+        )
         watch.lap("pictures")
         files = await self._find_models(widget, values)
         watch.lap("models")
@@ -129,7 +138,7 @@ class Reception:
         spec = replace(
             self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
         )
-        await self._keep(spec, fetching=not here)
+        await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs)
         return spec.id
 
     async def ended(self, job_id: str, seconds: float) -> Job:
@@ -191,14 +200,15 @@ class Reception:
             ignored=checked.ignored,
             priority=request.priority,
             owner=request.caller.id,
+            webhook=request.webhook,
             fingerprint=request.fingerprint,
         )
 
-    async def _keep(self, spec: JobSpec, *, fetching: bool) -> None:
+    async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> None:
         """Hands the job to the engine: queued, or after its models have been fetched. The same request in the same
         moment is one job, whoever comes first."""
         try:
-            accepted = await self.engine.submit(spec, fetching=fetching)
+            accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
         except OrchestratorError:
             await self.provisions.drop(spec.id)
             raise

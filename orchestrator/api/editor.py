@@ -5,17 +5,18 @@ import time
 
 from aiohttp import web
 
-from orchestrator.api.keys import EDITOR_SIGNER, OPENER, RECEPTION
+from orchestrator.api.keys import OPENER, RECEPTION, SIGNER
+from orchestrator.images.links import LinkSigner
 from orchestrator.jobs.job import Job, Succeeded
 
 _HOURS = 4
 _FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
 
 
-def editor_url(request: web.Request, job: Job) -> str:
+def editor_url(signer: LinkSigner, job: Job) -> str:
     """A link that a browser can follow without an API key."""
     expires = job.state.expires_at if isinstance(job.state, Succeeded) else time.time() + _HOURS * 3600
-    return request.app[EDITOR_SIGNER].url(f"{job.id}/open", expires)
+    return signer.beside("jobs").url(f"{job.id}/open", expires)
 
 
 async def open_job(request: web.Request) -> web.Response:
@@ -27,7 +28,7 @@ async def open_job(request: web.Request) -> web.Response:
     if "prefetch" in request.headers.get("Sec-Purpose", request.headers.get("Purpose", "")):
         raise web.HTTPServiceUnavailable(text="This link is opened when it is followed, not before")
     job_id, query = request.match_info["id"], request.query
-    signer = request.app[EDITOR_SIGNER]
+    signer = request.app[SIGNER].beside("jobs")
     signer.check(f"{job_id}/open", query.get("expires", ""), query.get("signature", ""), time.time())
     job = await request.app[RECEPTION].job(job_id)
     address = await request.app[OPENER].open(job, on_this_machine=_is_near(request))

@@ -5,6 +5,7 @@ from aiohttp import web
 from orchestrator.api.admission import Admission
 from orchestrator.api.idempotency import RequestKeys
 from orchestrator.callers.keys import ApiKeys
+from orchestrator.callers.rates import Rates
 from orchestrator.comfy.pool import Pool
 from orchestrator.images.encode import OutputFormat
 from orchestrator.images.links import LinkSigner
@@ -16,6 +17,9 @@ from orchestrator.pipeline import Reception
 
 API_KEYS: web.AppKey[ApiKeys | None] = web.AppKey("api_keys")
 """None where no keys are asked for."""
+ORIGINS: web.AppKey[frozenset[str]] = web.AppKey("origins")
+"""Of pages that may read answers; "*" is all of them."""
+RATES = web.AppKey("rates", Rates)
 ADMISSION = web.AppKey("admission", Admission)
 RECEPTION = web.AppKey("reception", Reception)
 ENGINE: web.AppKey[JobEngine] = web.AppKey("engine")
@@ -26,7 +30,6 @@ OUTLET = web.AppKey("outlet", Outlet)
 MODEL_SIGNER = web.AppKey("model_signer", LinkSigner)
 REQUEST_KEYS = web.AppKey("request_keys", RequestKeys)
 OPENER = web.AppKey("opener", Opener)
-EDITOR_SIGNER = web.AppKey("editor_signer", LinkSigner)
 OUTPUT_FORMAT: web.AppKey[OutputFormat] = web.AppKey("output_format")
 WAIT = web.AppKey("wait", float)
 """Seconds that a request waits for its job."""

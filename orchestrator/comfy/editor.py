@@ -18,7 +18,8 @@ _FOLDER = "orchestrator"
 _KEPT = 8
 """Opened jobs that a backend remembers."""
 _JOB_FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json", re.ASCII)
-_PICTURE = re.compile(re.escape(f"{UPLOAD_FOLDER}/") + r"(opened-[0-9a-f-]{36}-[0-9]+\.png) \[temp\]", re.ASCII)
+_PICTURES = f"{UPLOAD_FOLDER}/opened"
+_PICTURE = re.compile(re.escape(f"{_PICTURES}/") + r"([0-9a-f-]{36}-[0-9]+\.png) \[temp\]", re.ASCII)
 
 
 class Editor:
@@ -36,9 +37,10 @@ class Editor:
         """Has the backend keep a workflow (JSON) and its pictures; the query of the editor's address that loads it."""
         async with self._putting:
             for number, picture in enumerate(pictures):
-                own = Upload(f"opened-{job_id}-{number}.png", picture.data)
-                await self._wire.upload(own)
-                workflow = workflow.replace(json.dumps(picture.reference), json.dumps(own.reference))
+                file = f"{job_id}-{number}.png"
+                await self._wire.upload(picture.data, _PICTURES, file)
+                opened = json.dumps(f"{_PICTURES}/{file} [temp]")
+                workflow = workflow.replace(json.dumps(picture.reference), opened)
             await self._wire.put_user_file(f"{_FOLDER}/{job_id}.json", workflow.encode())
             await self._forget_old(f"{job_id}.json")
         return urlencode({"orchestrator_job": job_id})
@@ -49,5 +51,5 @@ class Editor:
         for name in old:
             text = await self._wire.user_file(f"{_FOLDER}/{name}")
             for picture in dict.fromkeys(_PICTURE.findall(text.decode(errors="replace"))):
-                await self._wire.upload(Upload(picture, b""))
+                await self._wire.upload(b"", _PICTURES, picture)
             await self._wire.delete_user_file(f"{_FOLDER}/{name}")

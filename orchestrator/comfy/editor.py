@@ -1,8 +1,9 @@
 """Hands jobs to a backend's editor: pictures where LoadImage finds them, the workflow where our extension does.
 
 The extension (`comfyui_nodes/orchestrator_editor/web`) loads `userdata/orchestrator/<job>.json` of the editor's user.
-What is there is bounded: of the jobs opened last, `_KEPT`. ComfyUI deletes no picture, so those of older jobs are
-written over with nothing, and Run says that they are gone instead of painting another. Knows nothing of jobs.
+Pictures are inputs, for of others the editor shows none. What is there is bounded: of the jobs opened last, `_KEPT`;
+our pack deletes the pictures of older ones. Each job's have names of their own, so that Run never takes another's. Knows
+nothing of what a job is.
 """
 
 import asyncio
@@ -19,7 +20,6 @@ _KEPT = 8
 """Opened jobs that a backend remembers."""
 _JOB_FILE = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.json", re.ASCII)
 _PICTURES = f"{UPLOAD_FOLDER}/opened"
-_PICTURE = re.compile(re.escape(f"{_PICTURES}/") + r"([0-9a-f-]{36}-[0-9]+\.png) \[temp\]", re.ASCII)
 
 
 class Editor:
@@ -38,8 +38,8 @@ class Editor:
         async with self._putting:
             for number, picture in enumerate(pictures):
                 file = f"{job_id}-{number}.png"
-                await self._wire.upload(picture.data, _PICTURES, file)
-                opened = json.dumps(f"{_PICTURES}/{file} [temp]")
+                await self._wire.upload(picture.data, _PICTURES, file, "input")
+                opened = json.dumps(f"{_PICTURES}/{file}")
                 workflow = workflow.replace(json.dumps(picture.reference), opened)
             await self._wire.put_user_file(f"{_FOLDER}/{job_id}.json", workflow.encode())
             await self._forget_old(f"{job_id}.json")
@@ -48,8 +48,7 @@ class Editor:
     async def _forget_old(self, newest: str) -> None:
         files = await self._wire.user_files(_FOLDER)
         old = [name for name in files if _JOB_FILE.fullmatch(name) and name != newest][_KEPT - 1 :]
+        if old:
+            await self._wire.forget_opened([name.removesuffix(".json") for name in old])
         for name in old:
-            text = await self._wire.user_file(f"{_FOLDER}/{name}")
-            for picture in dict.fromkeys(_PICTURE.findall(text.decode(errors="replace"))):
-                await self._wire.upload(b"", _PICTURES, picture)
             await self._wire.delete_user_file(f"{_FOLDER}/{name}")

@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
+from typing import Literal
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -134,10 +135,10 @@ class Wire:
         """The whole of `GET /queue` as it comes, with the graphs of the jobs that run or wait."""
         return (await self._get("/queue")).decode(errors="replace")
 
-    async def upload(self, data: bytes, folder: str, name: str) -> None:
-        """POST /upload/image into the temp folder. Raises GraphRejected when the backend does not take the picture."""
+    async def upload(self, data: bytes, folder: str, name: str, kind: Literal["temp", "input"] = "temp") -> None:
+        """POST /upload/image, below the folder of that kind. Raises GraphRejected when the picture is not taken."""
         boundary = uuid4().hex
-        head, tail = _around_file(folder, name, boundary)
+        head, tail = _around_file(kind, folder, name, boundary)
         headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(head) + len(data) + len(tail)),
@@ -176,14 +177,15 @@ class Wire:
         changed = sorted(files, key=lambda item: float(item.get("modified") or 0), reverse=True)
         return [str(item.get("path")) for item in changed]
 
-    async def user_file(self, path: str) -> bytes:
-        """A file of the editor's user."""
-        return await self._get(f"/userdata/{quote(path, safe='')}")
-
     async def put_user_file(self, path: str, data: bytes) -> None:
         """Writes a file of the editor's user, over one that is there."""
         status, _ = await self._call("POST", f"/userdata/{quote(path, safe='')}", data=_in_pieces(b"", data, b""))
         self._require_success(status, "POST /userdata")
+
+    async def forget_opened(self, jobs: Sequence[str]) -> None:
+        """POST /orchestrator/opened/forget of our pack: the pictures of these jobs are deleted."""
+        status, _ = await self._call("POST", "/orchestrator/opened/forget", body={"jobs": list(jobs)})
+        self._require_success(status, "POST /orchestrator/opened/forget")
 
     async def delete_user_file(self, path: str) -> None:
         """Deletes a file of the editor's user; one that is gone is no fault."""
@@ -277,9 +279,9 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _around_file(folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:
+def _around_file(kind: str, folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:
     """What stands before and after the file in the form that `POST /upload/image` takes."""
-    fields = {"type": "temp", "subfolder": folder, "overwrite": "true"}
+    fields = {"type": kind, "subfolder": folder, "overwrite": "true"}
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
         for field, value in fields.items()

@@ -8,9 +8,11 @@ OPEN_JOB = "/extensions/orchestrator_editor/open_job.js"
 
 
 class FakeEditor:
-    """`extensions` are the scripts that the editor loads; `files` those of its user, by path."""
+    """`extensions` are the scripts that the editor loads; `files` those of its user, by path; `forgotten` jobs whose
+    pictures our pack was to delete."""
 
     def __init__(self) -> None:
+        self.forgotten: list[str] = []
         self.extensions = ["/extensions/core/other.js", OPEN_JOB]
         self.files: dict[str, bytes] = {}
         self._changed: dict[str, int] = {}
@@ -20,6 +22,7 @@ class FakeEditor:
         """ComfyUI's routes."""
         return [
             web.get("/extensions", self._list_extensions),
+            web.post("/orchestrator/opened/forget", self._forget),
             web.get("/userdata", self._list),
             web.get("/userdata/{file}", self._read),
             web.post("/userdata/{file}", self._write),
@@ -28,6 +31,10 @@ class FakeEditor:
 
     async def _list_extensions(self, request: web.Request) -> web.Response:
         return web.json_response(self.extensions)
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        self.forgotten += (await request.json())["jobs"]
+        return web.json_response({"deleted": 0})
 
     async def _list(self, request: web.Request) -> web.Response:
         folder = request.query["dir"] + "/"

@@ -93,8 +93,8 @@ async def test_opening_puts_pictures_and_workflow_at_the_backend_and_leads_to_it
     assert list(fake.editor.files) == [f"orchestrator/{job['id']}.json"]
     workflow = json.loads(fake.editor.files[f"orchestrator/{job['id']}.json"])
     shown = next(node for node in workflow["nodes"] if node["title"] == "Picture")["widgets_values"][0]
-    assert shown == f"orchestrator/opened/{job['id']}-0.png [temp]"
-    sent = fake.files["temp", "orchestrator/opened", f"{job['id']}-0.png"]
+    assert shown == f"orchestrator/opened/{job['id']}-0.png"
+    sent = fake.files["input", "orchestrator/opened", f"{job['id']}-0.png"]
     assert Image.open(io.BytesIO(sent)).convert("RGB").tobytes() == plain().convert("RGB").tobytes()
 
 
@@ -104,9 +104,7 @@ async def test_what_was_opened_long_ago_is_gone_from_the_backend(fake: FakeComfy
     for job in jobs:
         assert (await follow(client, job)).status == 303
     assert set(fake.editor.files) == {f"orchestrator/{job['id']}.json" for job in jobs[-8:]}
-    pictures = {name[:36]: data for (_, folder, name), data in fake.files.items() if folder.endswith("opened")}
-    assert {name for name, data in pictures.items() if data} == {job["id"] for job in jobs[-8:]}
-    assert all(pictures[job["id"]] == b"" for job in jobs[:3])
+    assert fake.editor.forgotten == [job["id"] for job in jobs[:3]]
 
 
 async def test_the_editor_link_is_signed_and_is_not_fetched_ahead(fake: FakeComfyUI, start: Service) -> None:

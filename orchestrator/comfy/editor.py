@@ -2,8 +2,8 @@
 
 The extension (`comfyui_nodes/orchestrator_editor/web`) loads `userdata/orchestrator/<job>.json` of the editor's user.
 Pictures are inputs, for of others the editor shows none. What is there is bounded: of the jobs opened last, `_KEPT`;
-our pack deletes the pictures of older ones. Each job's have names of their own, so that Run never takes another's. Knows
-nothing of what a job is.
+our pack deletes the pictures of older ones. Each job's have names of their own, so that Run never takes those of
+another. Knows nothing of what a job is.
 """
 
 import asyncio

@@ -40,7 +40,7 @@ async def backend_of(session: aiohttp.ClientSession) -> dict[str, Any]:
 
 async def ready(session: aiohttp.ClientSession) -> dict[str, Any]:
     async with asyncio.timeout(180):
-        while (told := await backend_of(session))["state"] != "ready":
+        while (told := await backend_of(session))["state"] != "ready" or not told["devices"]:
             await asyncio.sleep(0.2)
         return told
 

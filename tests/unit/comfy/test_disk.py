@@ -1,0 +1,146 @@
+"""What a thousand jobs leave on a backend's disk, and that no job ever sees another's picture."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from PIL import Image
+
+from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.graph import Graph
+from orchestrator.comfy.results import KEPT_RESULTS
+from orchestrator.comfy.uploads import KEPT_SLOTS
+from orchestrator.comfy.wire import Upload
+from orchestrator.embedded.backend import Backend
+from orchestrator.embedded.engine import Setting
+from orchestrator.embedded.folders import Folders
+from orchestrator.settings import Settings
+from tests.fakes.comfyui import FakeComfyUI, plain_png
+from tests.integration.pictures import plain, png
+from tests.unit.comfy.graphs import client_of, picture_graph
+from tests.unit.comfy.test_client import new_id, until
+
+JOBS = 1000
+
+
+def picture(number: int) -> Upload:
+    return Upload(f"{number:064x}.png", png(plain((number % 251, number // 251, 7), (16, 16))))
+
+
+def echo(reference: str, last: str) -> Graph:
+    """The picture as it was sent, through the node that ends a graph."""
+    last_node = {"class_type": last, "inputs": {"images": ["1", 0]}, "_meta": {"title": "Result"}}
+    if last == "SaveImage":
+        last_node["inputs"] = {"images": ["1", 0], "filename_prefix": "job"}
+    return Graph.from_api({"1": {"class_type": "LoadImage", "inputs": {"image": reference}}, "9": last_node})
+
+
+@asynccontextmanager
+async def embedded(folder: Path) -> AsyncIterator[BackendClient]:
+    backend = Backend(Setting(Folders(folder / "models", folder), Settings().nodes, 1, None), lambda: None)
+    runner = web.AppRunner(backend.app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    backend.start()
+    try:
+        port = runner.addresses[0][1]
+        async with BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded") as client:
+            yield client
+    finally:
+        await backend.close()
+        await runner.cleanup()
+
+
+def files(folder: Path) -> list[Path]:
+    return [file for kind in ("input", "output", "temp") for file in (folder / kind).rglob("*") if file.is_file()]
+
+
+@pytest.mark.parametrize("last", ["A1111TemporaryImage", "SaveImage"])
+async def test_a_thousand_jobs_leave_a_bounded_number_of_files_and_each_has_its_own_picture(
+    last: str, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    async with embedded(tmp_path) as client:
+        await client.opened()
+        at_once = asyncio.Semaphore(2)  # as many as a backend is given
+        most = 0
+
+        async def run(number: int) -> None:
+            nonlocal most
+            sent = picture(number)
+            async with at_once:
+                data = await client.run(echo(sent.reference, last), new_id(), "9", deadline=60, uploads=[sent])
+            assert pixel(data) == (number % 251, number // 251, 7)
+            if number % 100 == 99:
+                most = max(most, len(await asyncio.to_thread(files, tmp_path)))
+
+        await asyncio.gather(*(run(number) for number in range(JOBS)))
+        assert client.drops_results
+        assert 0 < most <= KEPT_SLOTS + KEPT_RESULTS + 4  # what is being deleted just now may still be there
+    assert len(await asyncio.to_thread(files, tmp_path)) <= KEPT_SLOTS
+
+
+def pixel(data: bytes) -> tuple[int, ...]:
+    with Image.open(io.BytesIO(data)) as image:
+        return tuple(image.convert("RGB").getpixel((3, 3)))  # type: ignore[arg-type]
+
+
+async def test_a_slot_is_not_written_over_while_a_job_of_an_earlier_life_needs_it() -> None:
+    async with FakeComfyUI(run_seconds=1.0) as fake:
+        old, new = picture(1), picture(2)
+        async with client_of(fake.url) as client:
+            client.leave_all()
+            job = asyncio.create_task(
+                client.run(picture_graph(old.reference), new_id(), "9", deadline=20, uploads=[old])
+            )
+            await until(lambda: fake.engine.queue()["queue_running"])
+            job.cancel()
+            await asyncio.wait({job})
+        async with client_of(fake.url) as client:
+            assert await client.run(picture_graph(new.reference), new_id(), "9", deadline=20, uploads=[new])
+        assert fake.requests("POST /upload/image") == ["00.png", "01.png"]
+        async with client_of(fake.url) as client:  # that job is over by now
+            assert await client.run(picture_graph(new.reference), new_id(), "9", deadline=20, uploads=[new])
+        assert fake.requests("POST /upload/image") == ["00.png", "01.png", "00.png"]
+
+
+async def test_more_pictures_at_once_than_slots_are_all_sent_and_their_files_used_again() -> None:
+    many = [picture(number) for number in range(KEPT_SLOTS + 4)]
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        for pictures in (many, [picture(n) for n in range(100, 100 + len(many))]):
+            await client.run(picture_graph(pictures[0].reference), new_id(), "9", deadline=20, uploads=pictures)
+        sent = fake.requests("POST /upload/image")
+        assert len(sent) == 2 * len(many)
+        assert len(set(sent)) == len(many)
+
+
+async def test_two_services_at_one_backend_have_files_of_their_own() -> None:
+    async with FakeComfyUI() as fake:
+        for mark in ("a", "b"):
+            async with BackendClient(fake.url, name="fake", mark=mark) as client:
+                one = picture(1)
+                await client.run(picture_graph(one.reference), new_id(), "9", deadline=20, uploads=[one])
+        assert {key for key in fake.files if key[2] == "00.png"} == {
+            ("temp", "orchestrator/a", "00.png"),
+            ("temp", "orchestrator/b", "00.png"),
+        }
+
+
+async def test_a_backend_without_the_pack_keeps_results_and_is_asked_no_more_than_once() -> None:
+    async with FakeComfyUI(drops_results=False, result_png=plain_png()) as fake, client_of(fake.url) as client:
+        for _ in range(KEPT_RESULTS + 5):
+            await client.run(picture_graph(), new_id(), "9", deadline=20)
+        await until(lambda: client.drops_results is False)
+
+
+async def test_a_result_that_is_gone_is_not_named_by_the_cache_again() -> None:
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        fake.faults.lose_pictures = True
+        with pytest.raises(Exception, match="404"):
+            await client.run(picture_graph(), new_id(), "9", deadline=20)
+        assert fake.requests("POST /free")

@@ -4,24 +4,32 @@ import asyncio
 import logging
 import shutil
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 from aiohttp import web
 from yarl import URL
 
 from orchestrator.agents import Agents
+from orchestrator.api.access import access
 from orchestrator.api.admission import Admission
+from orchestrator.api.cors import allow_origin, cross_origin
 from orchestrator.api.idempotency import RequestKeys
+from orchestrator.api.jobs import description
 from orchestrator.api.keys import (
     ADMISSION,
+    API_KEYS,
     ENGINE,
     MODEL_SIGNER,
+    ORIGINS,
     OUTLET,
     OUTPUT_FORMAT,
     POOL,
+    RATES,
     RECEPTION,
     REQUEST_KEYS,
     SIGNER,
@@ -31,6 +39,8 @@ from orchestrator.api.keys import (
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.api.stopping import STOPPING, announce
+from orchestrator.callers.keys import ApiKeys
+from orchestrator.callers.rates import Rates
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.embedded import Folders, embedded_backend
 from orchestrator.comfy.installation import find_installation
@@ -39,6 +49,7 @@ from orchestrator.comfy.managed import ManagedSetup, managed_backend
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.errors import SettingsError
+from orchestrator.images.guard import AddressGuard
 from orchestrator.images.inputs import InputFiles
 from orchestrator.images.links import LinkSigner, secret_file
 from orchestrator.images.source import PictureSource
@@ -58,6 +69,9 @@ from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.provisions import Provisions
 from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.supplying import ModelSupplier
+from orchestrator.webhooks.messenger import Messenger
+from orchestrator.webhooks.sender import Sender
+from orchestrator.webhooks.signing import WebhookSigner
 from orchestrator.widgets.following import LivingWidgets
 
 log = logging.getLogger(__name__)
@@ -80,11 +94,15 @@ def create_app(settings: Settings) -> web.Application:
     Raises WorkflowError and SettingsError here, before anything listens.
     """
     widgets = load_widgets(settings)
+    webhook_signer(settings)
     load_model_names(settings)
     for backend in settings.backends:
         if isinstance(backend, ManagedBackend):
             managed_setup(settings, backend)
-    app = web.Application(middlewares=[problems], client_max_size=settings.body_mb * 1_000_000)
+    app = web.Application(middlewares=[problems, cross_origin, access], client_max_size=settings.body_mb * 1_000_000)
+    app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
+    app[ORIGINS] = frozenset(settings.cors_origins)
+    app.on_response_prepare.append(allow_origin)
     app.add_routes(ROUTES)
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(announce)
@@ -96,6 +114,23 @@ def create_app(settings: Settings) -> web.Application:
 
     app.cleanup_ctx.append(parts)
     return app
+
+
+def keys_of(data: Path) -> ApiKeys:
+    """The API keys of a data folder."""
+    return ApiKeys(data / "keys.json")
+
+
+def _required_keys(settings: Settings) -> ApiKeys | None:
+    """The keys that callers need, or None where they need none. Raises StorageError."""
+    if not settings.keys_needed:
+        if settings.is_exposed:
+            log.warning("api_keys is off: whoever reaches %s port %s may do everything", settings.host, settings.port)
+        return None
+    keys = keys_of(settings.data)
+    if not keys.listed():
+        log.warning("there is no API key yet, so nobody can call; `orchestrator keys add NAME` makes one")
+    return keys
 
 
 async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets, resources: AsyncExitStack) -> None:
@@ -119,6 +154,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     await open_part(Agents(pool, engine.source, Work(provisions, supplier, threads, store)))
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
+    await open_part(_webhooks(settings, engine, app[SIGNER], secret))
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
     app[RECEPTION] = Reception(
@@ -148,6 +184,30 @@ async def _sweeping(provisions: Provisions) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.wait({task})
+
+
+@asynccontextmanager
+async def _webhooks(settings: Settings, engine: SqliteEngine, links: LinkSigner, secret: bytes) -> AsyncIterator[None]:
+    """Tells webhooks of the ends of jobs while it is open."""
+    guard = AddressGuard(settings.webhook_networks)
+    agent = f"comfy-orchestrator/{version('comfy-orchestrator')}"
+    async with Sender(guard, timeout=settings.webhook_seconds, user_agent=agent) as sender:
+        signer = webhook_signer(settings, secret)
+        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job))
+        task = asyncio.create_task(keep_running("Webhooks", messenger.run, Backoff()), name="webhooks")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def webhook_signer(settings: Settings, secret: bytes | None = None) -> WebhookSigner:
+    """What webhooks are signed with. Raises SettingsError."""
+    try:
+        return WebhookSigner(secret or secret_file(settings.data / "link.key"), settings.webhook_secret)
+    except ValueError as error:
+        raise SettingsError(f"webhook_secret {error}") from error
 
 
 def _engine(settings: Settings) -> SqliteEngine:

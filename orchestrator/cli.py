@@ -1,4 +1,4 @@
-"""The command line: `orchestrator serve`, `demo`, `check`, `backends`, `models …`, `workflows …`."""
+"""The command line: `orchestrator serve`, `demo`, `check`, `backends`, `keys …`, `models …`, `workflows …`."""
 
 import argparse
 import asyncio
@@ -16,6 +16,7 @@ from aiohttp import web
 from orchestrator.app import create_app
 from orchestrator.commands import backends as backends_command
 from orchestrator.commands import check as check_command
+from orchestrator.commands import keys as key_commands
 from orchestrator.commands import models as model_commands
 from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
@@ -59,10 +60,11 @@ def _parser() -> argparse.ArgumentParser:
     backends_command.add_arguments(backends)
     backends.set_defaults(run=lambda options: backends_command.run(_settings(options), options))
     workflows = workflow_commands.register(commands, lambda options: _settings(options).workflows)
+    keys = key_commands.register(commands, _settings)
     models = commands.add_parser("models", help="the models on the shelf: list, get, pin, unpin, rm, verify")
     shelf = model_commands.add_commands(models.add_subparsers(required=True))
     models.set_defaults(run=_models)
-    for command in (serve, show, check, backends, *workflows, *shelf):
+    for command in (serve, show, check, backends, *workflows, *keys, *shelf):
         command.add_argument("--config", type=Path, help="YAML file of settings")
         command.add_argument("--data", type=Path, help="folder for pictures and models")
     return parser

@@ -13,7 +13,10 @@ OrchestratorError
 │   ├── JobNotFound
 │   ├── JobEnded              too late to cancel it
 │   ├── JobCancelled
-│   └── KeyReused             an Idempotency-Key that came with another request before
+│   ├── KeyReused             an Idempotency-Key that came with another request before
+│   ├── KeyNeeded             no API key, or one that is not known
+│   ├── NotPermitted          the API key lacks a right
+│   └── LimitReached          of the API key; carries retry_after
 ├── ModelError                the caller or the operator
 │   ├── ModelNotFound         unknown here and at Civitai; names what there is
 │   ├── ModelGone             archived or taken down
@@ -122,6 +125,26 @@ class JobCancelled(RequestError):
 
 class KeyReused(RequestError):
     """This Idempotency-Key came with another request before."""
+
+
+class KeyNeeded(RequestError):
+    """An API key is needed: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+
+
+class NotPermitted(RequestError):
+    """This API key may not do that."""
+
+
+class LimitReached(RequestError):
+    """A limit of this API key is reached."""
+
+    retryable = True
+
+    def __init__(
+        self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float = 1.0
+    ) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail, fields)
 
 
 class ModelError(OrchestratorError):

@@ -8,10 +8,12 @@ which do not know one another. Knows nothing of HTTP.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from orchestrator.allowance import require_sizes, require_steps_and_canvas
+from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
@@ -56,6 +58,9 @@ class WidgetRequest:
     """A fresh UUID; or one that follows from the caller's idempotency key, with the request's `fingerprint`."""
     fingerprint: str = ""
     priority: int = 1
+    caller: Caller = ANYBODY
+    webhook: str = ""
+    """Where the job's end is to be told; empty for nowhere."""
 
 
 class _Stopwatch:
@@ -108,12 +113,17 @@ class Reception:
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
         values = checked.values
+        require_steps_and_canvas(widget, values, request.caller.limits)
         self.store.ensure_room()
         self.pool.require_ready()
         self.pool.require(widget.graph.classes)
         self.engine.ensure_room()
+        await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
         pictures = await self._read_pictures(widget, values)
+        require_sizes(
+            {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
+        )
         watch.lap("pictures")
         files = await self._find_models(widget, values)
         watch.lap("models")
@@ -127,7 +137,7 @@ class Reception:
         spec = replace(
             self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
         )
-        await self._keep(spec, fetching=not here)
+        await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs)
         return spec.id
 
     async def ended(self, job_id: str, seconds: float) -> Job:
@@ -187,14 +197,16 @@ class Reception:
             image=new_name(),
             ignored=checked.ignored,
             priority=request.priority,
+            owner=request.caller.id,
+            webhook=request.webhook,
             fingerprint=request.fingerprint,
         )
 
-    async def _keep(self, spec: JobSpec, *, fetching: bool) -> None:
+    async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> None:
         """Hands the job to the engine: queued, or after its models have been fetched. The same request in the same
         moment is one job, whoever comes first."""
         try:
-            accepted = await self.engine.submit(spec, fetching=fetching)
+            accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
         except OrchestratorError:
             await self.provisions.drop(spec.id)
             raise
@@ -226,7 +238,9 @@ class Reception:
             drawn = await self.pictures.read_mask(values.picture(name), name, (picture.width, picture.height))
             blur = values.integer(mask.blur) if mask.blur else 0
             invert = mask.invert is not None and values.integer(mask.invert) == 1
-            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, field=name)
+            only = mask.only is not None and values.integer(mask.only) == 1
+            padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
+            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, padding=padding, field=name)
             pictures[name] = drawn
         return pictures
 
@@ -246,8 +260,10 @@ class Work:
     threads: PictureThreads
     store: ImageStore
 
-    async def do(self, lease: Lease, backend: BackendClient) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
         When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
         service.
@@ -256,7 +272,7 @@ class Work:
         before = () if lease.fetched is None else (("fetch", lease.fetched),)
         watch = _Stopwatch(*before, ("queue", lease.waited))
         try:
-            stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
@@ -282,9 +298,12 @@ class Work:
         """The image, if an earlier life got as far as keeping it and no further."""
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
-    async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
+    async def _make(
+        self, lease: Lease, backend: BackendClient, watch: _Stopwatch, leave: Callable[[], None]
+    ) -> StoredImage:
         spec = lease.spec
         rendered = await render(lease, backend, self.provisions, self.supplier)
+        leave()
         watch.lap("run")
         image = await self.threads.run(to_output, rendered, spec.output_format)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)

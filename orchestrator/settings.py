@@ -7,7 +7,7 @@ values can be set so, not the list of backends.
 import os
 import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -117,6 +117,10 @@ class Settings(_Frozen):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     """0 takes a free port."""
+    api_keys: Literal["auto", "required", "off"] = "auto"
+    """Whether callers need an API key; `auto`: wherever `host` is not this machine alone."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of pages whose scripts may call, such as https://studio.example.org; `*` for all."""
     public_url: str = ""
     """What links begin with; `http://host:port` when empty."""
     data: Path = Field(default_factory=_user_data)
@@ -162,8 +166,24 @@ class Settings(_Frozen):
     """Hosts that models may come from; a whole origin such as http://mirror.local:9000 for one of your own."""
     fetch_hours: float = Field(2.0, gt=0)
     """How long fetching one model may take."""
+    webhook_secret: str = Field("", repr=False)
+    """What all webhooks are signed with: whsec_ and base64 of 24 bytes or more. Empty: a secret for each API key."""
+    webhook_seconds: float = Field(15.0, gt=0)
+    """How long a webhook may take to answer."""
+    webhook_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Private networks that webhooks may be in; none where callers are strangers."""
     fetch_networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """Private networks that picture URLs may point into, such as 10.1.0.0/16; none where callers are strangers."""
+
+    @property
+    def keys_needed(self) -> bool:
+        """Whether callers need an API key."""
+        return self.api_keys == "required" or (self.api_keys == "auto" and self.is_exposed)
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether others than this machine may reach the service."""
+        return not _is_loopback(self.host)
 
     @field_validator("backends")
     @classmethod
@@ -187,6 +207,12 @@ class Settings(_Frozen):
             raise ValueError("holds characters that no key has")
         return key
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        # As a browser writes an origin, so that it can be compared: no slash at the end, no capitals.
+        return tuple(one if one == "*" else _require_origin(one).rstrip("/").lower() for one in origins)
+
     @field_validator("civitai_hosts")
     @classmethod
     def _are_hosts(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
@@ -198,6 +224,13 @@ class Settings(_Frozen):
                     f"{host!r} is no host such as b2.civitai.com, and no origin such as http://mirror:9000"
                 )
         return hosts
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name; only this one cannot be made to mean anything else
+        return host.lower() == "localhost"
 
 
 def _require_origin(url: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
-from orchestrator.api.jobs import described
+from orchestrator.api.jobs import described, job_of
 from orchestrator.api.keys import ENGINE, RECEPTION
 from orchestrator.api.stopping import STOPPING
 from orchestrator.errors import FieldError, InvalidParameters
@@ -21,7 +21,7 @@ _QUIET_SECONDS = 15.0
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """GET /jobs/{id}/events: to the job's end; 204 for who has heard the end already, which stops an EventSource"""
-    job = await request.app[RECEPTION].job(request.match_info["id"])
+    job = await job_of(request)
     after = _last_number(request)
     events = request.app[ENGINE].events(job.id, after)
     async with aclosing(events):

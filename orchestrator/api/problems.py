@@ -29,6 +29,9 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.JobEnded: 409,
     errors.JobCancelled: 409,
     errors.KeyReused: 409,
+    errors.KeyNeeded: 401,
+    errors.NotPermitted: 403,
+    errors.LimitReached: 429,
     errors.RequestError: 400,
     errors.ModelNotFound: 404,
     errors.ModelGone: 410,
@@ -58,7 +61,9 @@ def status_of(error: errors.OrchestratorError) -> int:
 
 def headers_of(request: web.Request, error: errors.OrchestratorError) -> dict[str, str]:
     """`Retry-After` in whole seconds, and the address of a job that goes on, where the error knows it."""
-    if isinstance(error, errors.QueueFull | errors.ModelUnavailable):
+    if isinstance(error, errors.KeyNeeded):
+        return {"WWW-Authenticate": 'Bearer realm="orchestrator"'}
+    if isinstance(error, errors.QueueFull | errors.ModelUnavailable | errors.LimitReached):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, errors.JobUnfinished):
         again = {"Retry-After": str(_RESTART_SECONDS)} if isinstance(error, errors.ServiceStopping) else {}

@@ -64,7 +64,7 @@ def _unseen(
         return [] if fetches else [told]
     loader = catalog.classes.get("CheckpointLoaderSimple")
     choices = loader.inputs["ckpt_name"].choices if loader and "ckpt_name" in loader.inputs else None
-    unseen = [file for file in checkpoints if file not in (choices or ())]
+    unseen = sorted(file for file in checkpoints if file not in (choices or ()))
     if not unseen:
         return []
     return [

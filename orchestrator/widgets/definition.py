@@ -43,14 +43,17 @@ class PictureParameter(_Parameter):
 class MaskParameter(_Parameter):
     """A picture that says where. `of` names the picture it belongs to, whose size it gets.
 
-    `blur` (pixels) and `invert` (0 or 1) name the parameters that change the mask inside the workflow, so that the
-    service can see before the run that nothing of it would survive.
+    `blur` (pixels) and `invert` (0 or 1) name the parameters that change the mask inside the workflow, `only` (0 or 1)
+    and `padding` (pixels) those that repaint just a box around it, so that the service can see before the run that
+    nothing of it would survive.
     """
 
     type: Literal["mask"]
     of: Name
     blur: Name | None = None
     invert: Name | None = None
+    only: Name | None = None
+    padding: Name | None = None
 
 
 class CheckpointParameter(_Parameter):

@@ -99,10 +99,14 @@ class Desk:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
 
-    async def submit(self, spec: JobSpec, state: Literal["fetching", "queued"]) -> Literal["new", "known", "full"]:
+    async def submit(
+        self, spec: JobSpec, state: Literal["fetching", "queued"], at_once: int | None = None
+    ) -> records.Became:
         """Writes the job, and hands it out at once where somebody waits for it."""
         text, limit = spec_to_json(spec), self.dials.waiting_limit
-        became, given_up = await asyncio.shield(self._match(lambda db: records.insert(db, spec, text, limit, state)))
+        became, given_up = await asyncio.shield(
+            self._match(lambda db: records.insert(db, spec, text, limit, state, at_once))
+        )
         await self._tell_ends(given_up)
         return became
 

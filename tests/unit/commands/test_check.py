@@ -82,6 +82,24 @@ async def test_a_managed_backend_is_looked_at_without_being_started(
     assert not list(folder.glob("life-*"))
 
 
+async def test_backends_needs_a_key_where_keys_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeComfyUI() as fake:
+        client = await started(tmp_path, backends=[{"url": fake.url, "name": "gpu"}], api_keys="required")
+        try:
+            url = str(client.make_url("/"))
+            assert await asyncio.to_thread(main, ["backends", "--url", url]) == 1
+            assert "answers 401" in capsys.readouterr().err
+            added = ["keys", "add", "watcher", "--may", "operate", "--no-run", "--data", str(tmp_path)]
+            assert await asyncio.to_thread(main, added) == 0
+            key = next(word for word in capsys.readouterr().out.split() if len(word) > 30)
+            async with asyncio.timeout(30):
+                while (await client.get("/readyz")).status != 200:
+                    await asyncio.sleep(0.02)
+            assert await asyncio.to_thread(main, ["backends", "--url", url, "--key", key]) == 0
+        finally:
+            await client.close()
+
+
 async def test_backends_shows_what_the_running_service_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     some_models(tmp_path / "models")
     catalog = {name: node for name, node in known_object_info().items() if name != "A1111InpaintMasks"}

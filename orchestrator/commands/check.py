@@ -9,7 +9,8 @@ import importlib.util
 import logging
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from orchestrator.app import load_model_names, load_widgets, managed_setup, remote_client, shelf_of
 from orchestrator.comfy.inspection import Report, inspect
@@ -25,7 +26,6 @@ _PROBE_SECONDS = 120.0
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Prints what was found. Raises SettingsError and WorkflowError for what stops the start."""
-    logging.getLogger().setLevel(logging.CRITICAL)  # what the command prints is the answer
     widgets = load_widgets(settings)
     for sentence in load_model_names(settings).missing(shelf_of(settings).root):
         print(f"warning: models.yaml: {sentence}", file=sys.stderr)
@@ -44,11 +44,24 @@ def _reports(settings: Settings, widgets: Mapping[str, Widget]) -> dict[str, Rep
     if not settings.backends:
         return {"embedded": _embedded()}
     remote = [backend for backend in settings.backends if isinstance(backend, RemoteBackend)]
-    asked = asyncio.run(_ask(settings, remote, widgets))
+    with _silent_log():
+        asked = asyncio.run(_ask(settings, remote, widgets))
     return {
         backend.called: asked[backend.called] if isinstance(backend, RemoteBackend) else _managed(settings, backend)
         for backend in settings.backends
     }
+
+
+@contextmanager
+def _silent_log() -> Iterator[None]:
+    """What the command prints is the answer; a connection that fails is told there, with the mend."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 async def _ask(settings: Settings, backends: list[RemoteBackend], widgets: Mapping[str, Widget]) -> dict[str, Report]:

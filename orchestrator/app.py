@@ -310,7 +310,7 @@ async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) ->
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")
     temporary = await resources.enter_async_context(_temporary_folder())
     folders = Folders(models=settings.data / "models", temporary=temporary, nodes=settings.nodes)
-    return [await resources.enter_async_context(embedded_backend(folders))]
+    return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port))]
 
 
 def remote_client(backend: RemoteBackend, mark: str = "") -> BackendClient:

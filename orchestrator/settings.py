@@ -129,6 +129,8 @@ class Settings(_Frozen):
     nodes: Path = _PROJECT / "comfyui_nodes"
     backends: tuple[BackendSettings, ...] = ()
     """With none, the embedded backend is started."""
+    editor_port: int = Field(0, ge=0, le=65535)
+    """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port."""
     output_format: Literal["jpeg", "png"] = "jpeg"
     link_hours: float = Field(4.0, gt=0)
     """How long a picture is kept and its link works."""

@@ -254,6 +254,7 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
         },
         "/public/v1/widget/run": _myshell_path(),
         "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
+        "/models": {"get": _operation("list_models", "Models that are here", {"200": _json("Models", anything)})},
         "/models/{sha256}": {"get": _operation("get_model", "A model's file for a backend", model, by_content)},
         **_job_paths(),
         "/healthz": {"get": _operation("healthz", "Alive", {"200": _json("Alive", anything)})},

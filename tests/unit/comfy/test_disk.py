@@ -2,9 +2,11 @@
 
 import asyncio
 import io
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -18,6 +20,7 @@ from orchestrator.comfy.wire import Upload
 from orchestrator.embedded.backend import Backend
 from orchestrator.embedded.engine import Setting
 from orchestrator.embedded.folders import Folders
+from orchestrator.errors import BackendError
 from orchestrator.settings import Settings
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.integration.pictures import plain, png
@@ -144,3 +147,59 @@ async def test_a_result_that_is_gone_is_not_named_by_the_cache_again() -> None:
         with pytest.raises(Exception, match="404"):
             await client.run(picture_graph(), new_id(), "9", deadline=20)
         assert fake.requests("POST /free")
+
+
+async def test_through_faults_and_restarts_of_the_service_every_picture_that_comes_back_is_the_jobs_own() -> None:
+    """The backend hands out what lies in the slot when the job runs; a slot written over too early would show."""
+    draw = random.Random(11)
+    right = 0
+    async with FakeComfyUI(run_seconds=0.02) as fake:
+        fake.paint = lambda prompt: fake.files[("temp", "orchestrator", slot_of(prompt))]
+
+        async def one(client: BackendClient, prompt_id: str, number: int, resume: bool) -> None:
+            nonlocal right
+            sent = picture(number)
+            uploads = () if resume else (sent,)
+            try:
+                data = await client.run(
+                    picture_graph(sent.reference), prompt_id, "9", deadline=5, uploads=uploads, resume=resume
+                )
+            except BackendError:
+                return  # lost, which is allowed
+            assert data == sent.data
+            right += 1
+
+        left: dict[str, int] = {}
+        for life in range(6):
+            async with client_of(fake.url, grace=0.2, abandon=0.2) as client:
+                await client.opened()
+                resumed = [asyncio.create_task(one(client, job, number, True)) for job, number in left.items()]
+                fresh = {new_id(): 100 * life + number for number in range(40)}
+                jobs = {job: asyncio.create_task(one(client, job, number, False)) for job, number in fresh.items()}
+                for _ in range(8):
+                    await asyncio.sleep(draw.uniform(0.0, 0.1))
+                    break_something(fake, draw)
+                client.leave_all()  # what is at the backend stays there, as when the service is killed
+                left = {job: fresh[job] for job in list(jobs)[::2]}
+                for job in left:
+                    jobs[job].cancel()
+                ended = [*resumed, *jobs.values()]
+                await asyncio.wait(ended)
+                assert not [job for job in ended if not job.cancelled() and job.exception()]
+    assert right >= 30
+
+
+def slot_of(prompt: dict[str, Any]) -> str:
+    return str(prompt["1"]["inputs"]["image"]).removeprefix("orchestrator/").removesuffix(" [temp]")
+
+
+def break_something(fake: FakeComfyUI, draw: random.Random) -> None:
+    match draw.randrange(4):
+        case 0:
+            fake.drop_sockets()
+        case 1:
+            fake.faults.fail("POST /queue", times=2)  # a job that cannot be withdrawn stays there
+        case 2:
+            fake.faults.fail(draw.choice(("POST /upload", "POST /prompt", "GET /history")), after_acting=True)
+        case 3:
+            fake.faults.delays = draw.choice(({}, {"POST /upload": 0.05}, {"GET /queue": 0.05}))

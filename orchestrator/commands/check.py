@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import importlib.util
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -85,7 +86,15 @@ def _managed(settings: Settings, backend: ManagedBackend) -> Report:
     about = f"ComfyUI {installation.version or '?'} in {installation.folder}, run by {installation.python}"
     known = installation.version == KNOWN_VERSION
     remark = f"it is ComfyUI {installation.version or '?'}; workflows are audited against {KNOWN_VERSION}"
-    return Report(about, _faults_of(installation, backend), () if known else (remark,))
+    remarks = [] if known else [remark]
+    if backend.port and _is_taken(backend.port):
+        remarks.append(f"somebody listens on port {backend.port}: a service that runs already, or change `port`")
+    return Report(about, _faults_of(installation, backend), tuple(remarks))
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _faults_of(installation: Installation, backend: ManagedBackend) -> tuple[str, ...]:

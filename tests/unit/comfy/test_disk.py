@@ -13,10 +13,11 @@ from aiohttp import web
 from PIL import Image
 
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.execution import ImageRef
 from orchestrator.comfy.graph import Graph
-from orchestrator.comfy.results import KEPT_RESULTS
+from orchestrator.comfy.results import KEPT_RESULTS, Results
 from orchestrator.comfy.uploads import KEPT_SLOTS
-from orchestrator.comfy.wire import Upload
+from orchestrator.comfy.wire import Upload, Wire
 from orchestrator.embedded.backend import Backend
 from orchestrator.embedded.engine import Setting
 from orchestrator.embedded.folders import Folders
@@ -24,7 +25,7 @@ from orchestrator.errors import BackendError
 from orchestrator.settings import Settings
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.integration.pictures import plain, png
-from tests.unit.comfy.graphs import client_of, picture_graph
+from tests.unit.comfy.graphs import QUICK, client_of, picture_graph
 from tests.unit.comfy.test_client import new_id, until
 
 JOBS = 1000
@@ -132,6 +133,30 @@ async def test_two_services_at_one_backend_have_files_of_their_own() -> None:
             ("temp", "orchestrator/a", "00.png"),
             ("temp", "orchestrator/b", "00.png"),
         }
+
+
+async def test_a_job_of_more_results_than_are_kept_keeps_them_until_the_next() -> None:
+    async with FakeComfyUI() as fake, Wire(fake.url, name="fake", headers=None, limits=QUICK) as wire:
+        results = Results(wire, kept=2)
+        results.note("many", [ImageRef(f"{n}.png", "", "output") for n in range(5)])
+        await asyncio.sleep(0.05)
+        assert not fake.requests("POST /orchestrator/results")
+        results.note("one", [ImageRef("last.png", "", "output")])
+        await until(lambda: fake.requests("POST /orchestrator/results"))
+        [body] = fake.requests("POST /orchestrator/results")
+        assert (body["prompt_id"], [file["filename"] for file in body["files"]]) == (
+            "many",
+            ["0.png", "1.png", "2.png", "3.png"],
+        )
+
+
+async def test_results_are_remembered_when_only_the_socket_was_lost() -> None:
+    async with FakeComfyUI() as fake:
+        async with client_of(fake.url) as client:
+            await client.run(picture_graph(), new_id(), "9", deadline=20)
+            fake.drop_sockets()
+            await until(lambda: len(fake.client_ids) == 2)
+        assert len(fake.requests("POST /orchestrator/results")) == 1  # at the end, when the client is closed
 
 
 async def test_a_backend_without_the_pack_keeps_results_and_is_asked_no_more_than_once() -> None:

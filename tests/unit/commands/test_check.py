@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -75,6 +76,9 @@ async def test_a_managed_backend_is_looked_at_without_being_started(
     folder = fake_checkout(tmp_path / "ComfyUI", b"")
     managed = {"kind": "managed", "folder": str(folder), "python": sys.executable}
     assert await check(tmp_path, managed) == 0
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert await check(tmp_path, managed | {"port": other.getsockname()[1]}) == 0
+    assert "somebody listens on port" in capsys.readouterr().err
     assert await check(tmp_path, managed | {"device": 99}) == 1
     assert "device 99 is set and PyTorch sees" in capsys.readouterr().err
     assert await check(tmp_path, managed | {"folder": str(tmp_path / "nowhere")}) == 1

@@ -2,7 +2,20 @@
 
 from aiohttp import web
 
-from orchestrator.api import backends, events, health, images, jobs, models, myshell, openapi, page, samplers, widgets
+from orchestrator.api import (
+    backends,
+    events,
+    health,
+    images,
+    jobs,
+    metrics,
+    models,
+    myshell,
+    openapi,
+    page,
+    samplers,
+    widgets,
+)
 
 ROUTES = (
     web.get("/", page.get_page),
@@ -21,6 +34,7 @@ ROUTES = (
     web.get("/jobs/{id}/events", events.get_events, allow_head=False),
     web.get("/jobs/{id}/prompt", jobs.get_prompt),
     web.get("/openapi.json", openapi.get_openapi),
+    web.get("/metrics", metrics.get_metrics),
     web.get("/healthz", health.healthz),
     web.get("/readyz", health.readyz),
 )

@@ -64,27 +64,33 @@ def files(folder: Path) -> list[Path]:
     return [file for kind in ("input", "output", "temp") for file in (folder / kind).rglob("*") if file.is_file()]
 
 
+async def run_many(client: BackendClient, jobs: int, last: str, folder: Path) -> int:
+    """Runs so many jobs, two at a time, each with a picture of its own; the most files seen in the folders."""
+    await client.opened()
+    at_once = asyncio.Semaphore(2)  # as many as a backend is given
+    most = 0
+
+    async def run(number: int) -> None:
+        nonlocal most
+        sent = picture(number)
+        async with at_once:
+            data = await client.run(echo(sent.reference, last), new_id(), "9", deadline=60, uploads=[sent])
+        assert pixel(data) == (number % 251, number // 251, 7)
+        if number % 50 == 49:
+            most = max(most, len(await asyncio.to_thread(files, folder)))
+
+    await asyncio.gather(*(run(number) for number in range(jobs)))
+    assert client.drops_results
+    return most
+
+
 @pytest.mark.parametrize("last", ["A1111TemporaryImage", "SaveImage"])
 async def test_a_thousand_jobs_leave_a_bounded_number_of_files_and_each_has_its_own_picture(
     last: str, tmp_path: Path
 ) -> None:
     (tmp_path / "models").mkdir()
     async with embedded(tmp_path) as client:
-        await client.opened()
-        at_once = asyncio.Semaphore(2)  # as many as a backend is given
-        most = 0
-
-        async def run(number: int) -> None:
-            nonlocal most
-            sent = picture(number)
-            async with at_once:
-                data = await client.run(echo(sent.reference, last), new_id(), "9", deadline=60, uploads=[sent])
-            assert pixel(data) == (number % 251, number // 251, 7)
-            if number % 100 == 99:
-                most = max(most, len(await asyncio.to_thread(files, tmp_path)))
-
-        await asyncio.gather(*(run(number) for number in range(JOBS)))
-        assert client.drops_results
+        most = await run_many(client, JOBS, last, tmp_path)
         assert 0 < most <= KEPT_SLOTS + KEPT_RESULTS + 4  # what is being deleted just now may still be there
     assert len(await asyncio.to_thread(files, tmp_path)) <= KEPT_SLOTS
 

@@ -9,7 +9,9 @@ from aiohttp import web
 from orchestrator.api.access import caller_of
 from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
+from orchestrator.api.stopping import STOPPING, unless_stopping
 from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
+from orchestrator.images.links import LinkSigner
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Cancelled, Failed, Fetching, Job, Queued, Running, Succeeded
 
@@ -29,10 +31,12 @@ async def cancel_job(request: web.Request) -> web.Response:
     if await request.app[RECEPTION].cancel(job_id) is Cancellation.ASKED:
         with suppress(OrchestratorError):
             try:
-                await request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS)
+                await unless_stopping(request.app, request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS))
             except JobUnfinished:
                 return _answer(request, await job_of(request), status=202)
     job = await job_of(request)
+    if request.app[STOPPING].is_set() and not job.has_ended:
+        return _answer(request, job, status=202)
     if not isinstance(job.state, Cancelled):
         raise JobEnded(f"The job had {job.state.kind} before it could be cancelled")
     return _answer(request, job)
@@ -71,7 +75,12 @@ def answer_headers(job: Job) -> dict[str, str]:
 
 def described(request: web.Request, job: Job) -> dict[str, object]:
     """A job as callers see it."""
-    url = job_url(request, job.id)
+    return description(request.app[SIGNER], job)
+
+
+def description(signer: LinkSigner, job: Job) -> dict[str, object]:
+    """A job as callers and webhooks are told of it."""
+    url = f"{signer.base_url}/jobs/{job.id}"
     told: dict[str, object] = {
         "id": job.id,
         "widget": job.spec.widget,
@@ -92,11 +101,14 @@ def described(request: web.Request, job: Job) -> dict[str, object]:
         case Running(backend, node, step, steps, nodes_done, nodes):
             told |= {"backend": backend, "node": node, "step": step, "steps": steps}
             told |= {"nodes_done": nodes_done, "nodes": nodes}
-        case Succeeded(_, expires_at):
-            told |= {"url": image_url(request, job), "expires_at": expires_at}
+        case Succeeded(image, expires_at):
+            told |= {"url": signer.url(image, expires_at), "expires_at": expires_at}
         case Failed(code, detail, fields):
             told |= {"code": code, "detail": detail}
             told["errors"] = [{"field": item.field, "message": item.message} for item in fields]
+    if job.delivery is not None and job.delivery.state != "waiting":
+        state, tries, answer, due = job.delivery.state, job.delivery.tries, job.delivery.answer, job.delivery.due
+        told["webhook"] = {"state": state, "tries": tries, "answer": answer, "due": due}
     return told
 
 

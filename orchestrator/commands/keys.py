@@ -1,4 +1,4 @@
-"""`orchestrator keys add|list|replace|revoke`: API keys in the operator's hands, while services run or not.
+"""`orchestrator keys …`: API keys in the operator's hands, while services run or not.
 
 A key is printed once, alone on the standard output, so that a script can take it from there.
 """
@@ -9,17 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from orchestrator.app import keys_of
+from orchestrator.app import keys_of, webhook_signer
 from orchestrator.callers.caller import Limits, Right
 from orchestrator.callers.keys import ApiKey
 from orchestrator.errors import SettingsError
+from orchestrator.settings import Settings
 
-Data = Callable[[argparse.Namespace], Path]
-"""The data folder that the settings name."""
+Read = Callable[[argparse.Namespace], Settings]
+"""The settings that the options name."""
 
 
 def register(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", data: Data
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", settings: Read
 ) -> Sequence[argparse.ArgumentParser]:
     """Adds `keys` and its commands; answers those that take the options of settings."""
     actions = commands.add_parser("keys", help="API keys: add, list, replace, revoke").add_subparsers(required=True)
@@ -41,9 +42,9 @@ def register(
     add.add_argument(
         "--priority", choices=("high", "normal", "low"), default="normal", help="the highest that it may ask for"
     )
-    add.set_defaults(run=lambda options: _add(options, data(options)))
+    add.set_defaults(run=lambda options: _add(options, settings(options).data))
     listing = actions.add_parser("list", help="the keys that there are, without the keys themselves")
-    listing.set_defaults(run=lambda options: _list(data(options)))
+    listing.set_defaults(run=lambda options: _list(settings(options).data))
     made = [add, listing]
     for name, text, run in (
         ("replace", "another key for the same holder; the old one is void at once", _replace),
@@ -51,9 +52,20 @@ def register(
     ):
         command = actions.add_parser(name, help=text)
         command.add_argument("name")
-        command.set_defaults(run=lambda options, run=run: run(options, data(options)))
+        command.set_defaults(run=lambda options, run=run: run(options, settings(options).data))
         made.append(command)
-    return made
+    secret = actions.add_parser("webhook-secret", help="what the holder of a key verifies webhooks with")
+    secret.add_argument("name", nargs="?", help="without, the secret for callers that need no key")
+    secret.set_defaults(run=lambda options: _webhook_secret(options, settings(options)))
+    return [*made, secret]
+
+
+def _webhook_secret(options: argparse.Namespace, settings: Settings) -> int:
+    found = [key.id for key in keys_of(settings.data).listed() if key.name == options.name]
+    if options.name is not None and not found:
+        raise SettingsError(f"There is no key {options.name!r}; `orchestrator keys list` names those that there are")
+    print(webhook_signer(settings).secret(found[0] if found else ""))
+    return 0
 
 
 def _add(options: argparse.Namespace, data: Path) -> int:

@@ -180,3 +180,50 @@ async def test_a_key_has_the_priorities_up_to_its_own(fake: FakeComfyUI, start: 
         answer = await submitted(client, headers | given, status=expected)
         if expected == 422:
             assert answer["errors"][0]["field"] == "X-Priority"
+
+
+# Limits
+
+
+async def test_a_rate_is_kept_by_each_key_for_itself_with_429_and_retry_after(
+    fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    client = await ready(await start(fake.url, api_keys="required"))
+    alice, bob = a_key(tmp_path, "alice", rate=2), a_key(tmp_path, "bob")
+    for _ in range(2):
+        await submitted(client, alice)
+    async with client.post("/widgets/inpaint", json=values(), headers=ASYNC | alice) as answer:
+        refused = await answer.json()
+        assert (answer.status, refused["code"], refused["retryable"]) == (429, "limit_reached", True)
+        assert [error["field"] for error in refused["errors"]] == ["rate"]
+        assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    await submitted(client, bob)
+    assert await status(client, "GET", "/widgets", alice) == 200
+
+
+async def test_jobs_at_once_are_kept_by_each_key_for_itself_and_a_replay_is_no_new_job(
+    start: Service, tmp_path: Path
+) -> None:
+    async with FakeComfyUI(run_seconds=30) as slow:
+        client = await ready(await start(slow.url, api_keys="required"))
+        alice, bob = a_key(tmp_path, "alice", jobs=1), a_key(tmp_path, "bob", jobs=1)
+        once = {"Idempotency-Key": "once"}
+        job_id = (await submitted(client, alice | once))["id"]
+        refused = await submitted(client, alice, status=429)
+        assert [error["field"] for error in refused["errors"]] == ["jobs"]
+        assert (await submitted(client, alice | once))["id"] == job_id
+        await submitted(client, bob)
+        assert await status(client, "DELETE", f"/jobs/{job_id}", alice) in (200, 202)
+        await ended(client, job_id, alice)
+        await submitted(client, alice)
+
+
+async def test_pixels_and_steps_beyond_a_keys_limits_are_named_before_anything_runs(
+    fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    client = await ready(await start(fake.url, api_keys="required"))
+    alice = a_key(tmp_path, "alice", steps=10, megapixels=0.01)
+    for more, named in (({"steps": 11}, ["steps"]), ({}, ["image"])):
+        refused = await submitted(client, alice, status=422, **more)
+        assert [error["field"] for error in refused["errors"]] == named
+    assert not fake.requests("POST /prompt")

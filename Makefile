@@ -48,6 +48,7 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.listeners
 	@$(BIN)/python -m benchmarks.node_time
 	@$(BIN)/python -m benchmarks.models
+	@$(BIN)/python -m benchmarks.paint
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.run --seeds $(SEEDS)

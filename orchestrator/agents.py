@@ -16,6 +16,7 @@ from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.errors import StorageError
 from orchestrator.jobs.engine import Lease, Wanted, WorkSource
 from orchestrator.pipeline import Work
+from orchestrator.telemetry.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +32,23 @@ the memory."""
 class Agents:
     """The agents of all backends of a pool, from `async with` to its end; `source` gives a backend's jobs by its name.
 
+    `switched` is called with a backend's name when it gets another model than the one before.
+
     At the end jobs stay where they are, leased and at their backends: the next life of the service takes them up.
     """
 
     def __init__(
-        self, pool: Pool, source: Callable[[str], WorkSource], work: Work, backoff: Backoff | None = None
+        self,
+        pool: Pool,
+        source: Callable[[str], WorkSource],
+        work: Work,
+        backoff: Backoff | None = None,
+        switched: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._pool = pool
         self._source = source
         self._work = work
+        self._switched = switched
         self._backoff = backoff or Backoff()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -115,6 +124,8 @@ class Agents:
             return None
 
     async def _do(self, lease: Lease, place: Place, seat: "asyncio.Future[None]") -> None:
+        if place.model != lease.spec.model:
+            self._switched(place.backend.name)
         place.take(lease.spec.model)
 
         def leave() -> None:
@@ -123,7 +134,8 @@ class Agents:
                 place.free()
 
         try:
-            await self._work.do(lease, place.backend, leave)
+            with about(lease.spec.id):
+                await self._work.do(lease, place.backend, leave)
         except Exception:  # the edge of a supervised task: the job is not lost, for its lease runs out
             log.exception("job %s could not be handed back; it is taken up again", lease.spec.id)
             lease.let_go()

@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from importlib.metadata import version
@@ -25,6 +25,7 @@ from orchestrator.api.keys import (
     ADMISSION,
     API_KEYS,
     ENGINE,
+    METRICS,
     MODEL_SIGNER,
     OPENER,
     ORIGINS,
@@ -38,6 +39,7 @@ from orchestrator.api.keys import (
     STORE,
     WAIT,
 )
+from orchestrator.api.metrics import measured
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
 from orchestrator.api.stopping import STOPPING, announce
@@ -72,6 +74,9 @@ from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.provisions import Provisions
 from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.supplying import ModelSupplier
+from orchestrator.telemetry.metrics import Metrics
+from orchestrator.telemetry.observer import Observer
+from orchestrator.telemetry.tracing import tracer_to
 from orchestrator.webhooks.messenger import Messenger
 from orchestrator.webhooks.sender import Sender
 from orchestrator.webhooks.signing import WebhookSigner
@@ -102,10 +107,13 @@ def create_app(settings: Settings) -> web.Application:
     for backend in settings.backends:
         if isinstance(backend, ManagedBackend):
             managed_setup(settings, backend)
-    app = web.Application(middlewares=[problems, cross_origin, access], client_max_size=settings.body_mb * 1_000_000)
+    app = web.Application(
+        middlewares=[measured, problems, cross_origin, access], client_max_size=settings.body_mb * 1_000_000
+    )
     app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
     app[ORIGINS] = frozenset(settings.cors_origins)
     app.on_response_prepare.append(allow_origin)
+    app[METRICS] = Metrics()
     app.add_routes(ROUTES)
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(announce)
@@ -140,11 +148,12 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
     await open_part(_followed(widgets))
+    observer = await open_part(_observer(settings, app[METRICS]))
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
-    models = await open_part(open_models(settings))
-    engine = await open_part(_engine(settings))
+    models = await open_part(open_models(settings, app[METRICS].downloaded))
+    engine = await open_part(_engine(settings, observer))
     await engine.adopt(_ADOPTION)
     provisions = await open_part(Provisions(_input_files(settings), models, engine))
     await open_part(_sweeping(provisions))
@@ -154,10 +163,11 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
     supplier = ModelSupplier(app[OUTLET], app[MODEL_SIGNER], settings.fetch_hours * 3600)
-    await open_part(Agents(pool, engine.source, Work(provisions, supplier, threads, store, settings.png_workflow)))
+    work = Work(provisions, supplier, threads, store, observer.passed, settings.png_workflow)
+    await open_part(Agents(pool, engine.source, work, switched=app[METRICS].switched))
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
-    await open_part(_webhooks(settings, engine, app[SIGNER], secret))
+    await open_part(_webhooks(settings, engine, app[SIGNER], secret, app[METRICS].posted))
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
     app[OPENER] = Opener(pool, provisions, {it.called: it.editor_url for it in settings.backends})
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
@@ -171,6 +181,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
         provisions=provisions,
         engine=engine,
         limits=Limits(run=settings.deadline_seconds, wait=settings.queue_seconds),
+        passed=observer.passed,
     )
 
 
@@ -191,13 +202,26 @@ async def _sweeping(provisions: Provisions) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _webhooks(settings: Settings, engine: SqliteEngine, links: LinkSigner, secret: bytes) -> AsyncIterator[None]:
+async def _observer(settings: Settings, metrics: Metrics) -> AsyncIterator[Observer]:
+    """Is told what happens to jobs; sends spans where the operator wants them. Raises SettingsError."""
+    tracer = tracer_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    try:
+        yield Observer(metrics, tracer)
+    finally:
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
+
+
+@asynccontextmanager
+async def _webhooks(
+    settings: Settings, engine: SqliteEngine, links: LinkSigner, secret: bytes, heard: Callable[[str], None]
+) -> AsyncIterator[None]:
     """Tells webhooks of the ends of jobs while it is open."""
     guard = AddressGuard(settings.webhook_networks)
     agent = f"comfy-orchestrator/{version('comfy-orchestrator')}"
     async with Sender(guard, timeout=settings.webhook_seconds, user_agent=agent) as sender:
         signer = webhook_signer(settings, secret)
-        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job))
+        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job), heard=heard)
         task = asyncio.create_task(keep_running("Webhooks", messenger.run, Backoff()), name="webhooks")
         try:
             yield
@@ -214,11 +238,11 @@ def webhook_signer(settings: Settings, secret: bytes | None = None) -> WebhookSi
         raise SettingsError(f"webhook_secret {error}") from error
 
 
-def _engine(settings: Settings) -> SqliteEngine:
+def _engine(settings: Settings, observer: Observer) -> SqliteEngine:
     dials = Dials(
         waiting_limit=settings.queue_limit, kept=settings.link_hours * 3600, affinity=settings.affinity_seconds
     )
-    return SqliteEngine(settings.data / "jobs.sqlite", dials)
+    return SqliteEngine(settings.data / "jobs.sqlite", dials, observe=observer.happened)
 
 
 @asynccontextmanager
@@ -263,7 +287,9 @@ def shelf_of(settings: Settings) -> Shelf:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings) -> AsyncIterator[ModelFinder]:
+async def open_models(
+    settings: Settings, heard: Callable[[str, int], None] = lambda *_: None
+) -> AsyncIterator[ModelFinder]:
     """The finder of models, with a session to Civitai unless that is turned off. Says what an earlier life left behind.
 
     Raises SettingsError.
@@ -276,7 +302,7 @@ async def open_models(settings: Settings) -> AsyncIterator[ModelFinder]:
     room = Room(shelf.root, int(settings.shelf_gb * 1e9), int(settings.disk_floor_gb * 1e9))
     async with CivitaiClient(settings.civitai_url, settings.civitai_hosts, key=settings.civitai_key) as client:
         deadline = settings.fetch_hours * 3600
-        downloader = Downloader(client, shelf, room, deadline=deadline, source=settings.civitai_url)
+        downloader = Downloader(client, shelf, room, deadline=deadline, source=settings.civitai_url, heard=heard)
         yield ModelFinder(shelf, names, Supply(client, Looker(client), downloader))
 
 

@@ -18,10 +18,12 @@ from orchestrator.commands import backends as backends_command
 from orchestrator.commands import check as check_command
 from orchestrator.commands import keys as key_commands
 from orchestrator.commands import models as model_commands
+from orchestrator.commands import run as run_command
 from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.settings import Settings, load
+from orchestrator.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,7 @@ log = logging.getLogger(__name__)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the answer is the process's exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s", stream=sys.stderr
-    )
+    logs.configure("text")
     try:
         return int(options.run(options))
     except OrchestratorError as error:
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")
     serve.set_defaults(run=_serve)
+    run_command.register(commands)
     show = commands.add_parser("demo", help="repaint a sample picture and show before, mask and after")
     show.add_argument("--output", type=Path, default=Path("demo/result.png"), help="where the picture goes")
     show.set_defaults(run=_demo)
@@ -76,6 +77,7 @@ def _settings(options: argparse.Namespace, **overrides: object) -> Settings:
 
 def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options, host=options.host, port=options.port)
+    logs.configure(settings.log_format)
 
     async def until_stopped() -> None:
         stopped = asyncio.Event()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
 from orchestrator.allowance import require_sizes, require_steps_and_canvas
 from orchestrator.callers.caller import ANYBODY, Caller
@@ -64,17 +65,26 @@ class WidgetRequest:
     """Where the job's end is to be told; empty for nowhere."""
 
 
-class _Stopwatch:
-    """How long each stage took, in seconds, in order."""
+Passed = Callable[[str, str, float], None]
+"""Called with a job's id, a stage that it is through, and how many seconds that took."""
 
-    def __init__(self, *laps: tuple[str, float]) -> None:
-        self._laps = list(laps)
+
+class _Stopwatch:
+    """How long each stage took, in seconds, in order; `passed` is told of each."""
+
+    def __init__(self, passed: Callable[[str, float], None]) -> None:
+        self._passed = passed
+        self._laps: list[tuple[str, float]] = []
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self._laps.append((stage, now - self._last))
+        self.note(stage, now - self._last)
         self._last = now
+
+    def note(self, stage: str, seconds: float) -> None:
+        self._laps.append((stage, seconds))
+        self._passed(stage, seconds)
 
     @property
     def laps(self) -> Timings:
@@ -102,6 +112,7 @@ class Reception:
     provisions: Provisions
     engine: JobEngine
     limits: Limits
+    passed: Passed = lambda *_: None
 
     async def submit(self, request: WidgetRequest) -> str:
         """One request to a job that is kept; its id. From here on it ends in one true state, whatever dies.
@@ -110,7 +121,7 @@ class Reception:
         """
         if request.fingerprint and await self._is_known(request):
             return request.job_id
-        watch = _Stopwatch()
+        watch = _Stopwatch(partial(self.passed, request.job_id))
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
         values = checked.values
@@ -261,6 +272,7 @@ class Work:
     supplier: ModelSupplier
     threads: PictureThreads
     store: ImageStore
+    passed: Passed = lambda *_: None
     png_workflow: bool = True
     """Whether a PNG says how it was made, for ComfyUI's editor to open."""
 
@@ -273,8 +285,10 @@ class Work:
         service.
         """
         spec = lease.spec
-        before = () if lease.fetched is None else (("fetch", lease.fetched),)
-        watch = _Stopwatch(*before, ("queue", lease.waited))
+        watch = _Stopwatch(partial(self.passed, spec.id))
+        if lease.fetched is not None:
+            watch.note("fetch", lease.fetched)
+        watch.note("queue", lease.waited)
         try:
             stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:

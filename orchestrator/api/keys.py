@@ -14,9 +14,11 @@ from orchestrator.jobs.engine import JobEngine
 from orchestrator.models.outlet import Outlet
 from orchestrator.opening import Opener
 from orchestrator.pipeline import Reception
+from orchestrator.telemetry.metrics import Metrics
 
 API_KEYS: web.AppKey[ApiKeys | None] = web.AppKey("api_keys")
 """None where no keys are asked for."""
+METRICS = web.AppKey("metrics", Metrics)
 ORIGINS: web.AppKey[frozenset[str]] = web.AppKey("origins")
 """Of pages that may read answers; "*" is all of them."""
 RATES = web.AppKey("rates", Rates)

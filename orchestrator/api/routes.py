@@ -9,6 +9,7 @@ from orchestrator.api import (
     health,
     images,
     jobs,
+    metrics,
     models,
     myshell,
     openapi,
@@ -36,6 +37,7 @@ ROUTES = (
     web.get("/jobs/{id}/workflow", jobs.get_workflow),
     web.get("/jobs/{id}/open", editor.open_job, allow_head=False),
     web.get("/openapi.json", openapi.get_openapi),
+    web.get("/metrics", metrics.get_metrics),
     web.get("/healthz", health.healthz),
     web.get("/readyz", health.readyz),
 )

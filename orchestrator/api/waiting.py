@@ -13,7 +13,7 @@ from aiohttp import web
 
 from orchestrator.api.access import caller_of
 from orchestrator.api.idempotency import fingerprint
-from orchestrator.api.keys import ADMISSION, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
 from orchestrator.api.stopping import unless_stopping
 from orchestrator.callers.caller import Caller, Right
 from orchestrator.errors import FieldError, InvalidParameters, ServiceStopping
@@ -65,7 +65,10 @@ async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[A
     with app[ADMISSION].enter():
         widget, raw = await read(request)
         mark = "" if key is None else await fingerprint(widget, raw, chosen)
-        return await app[RECEPTION].submit(WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook))
+        request_for_run = WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook)
+        kept = await app[RECEPTION].submit(request_for_run)
+    app[METRICS].taken(widget, caller.name)
+    return kept
 
 
 async def ended(request: web.Request, job_id: str, wish: Wish) -> Job:

@@ -42,6 +42,14 @@ async def told(
             await asyncio.sleep(0.05)
 
 
+async def send_what_is_no_http(port: int, what: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(what)
+    async with asyncio.timeout(30):
+        assert b" 400 " in await reader.readline()
+    writer.close()
+
+
 async def test_a_jobs_end_is_told_with_what_the_job_says_of_itself_signed_for_its_caller(
     fake: FakeComfyUI, start: Service, tmp_path: Path
 ) -> None:
@@ -122,6 +130,10 @@ async def test_what_was_not_told_when_the_service_was_killed_is_told_after_the_s
             async with aiohttp.ClientSession(service.url) as session:
                 assert (await told(session, job_id, "delivered"))["webhook"]["tries"] >= 2
             assert len(again.words) == 1
+            await send_what_is_no_http(service.port, b"GET / HTTP/1.1\r\nX-API-Key: secret-of-the-caller\x00\r\n\r\n")
     finally:
         await service.kill()
-    assert "secret-of-the-caller" not in (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text()
+    assert "A request could not be read" in log
+    assert "secret-of-the-caller" not in log
+    assert "HTTP/1.1" not in log  # there is no access log

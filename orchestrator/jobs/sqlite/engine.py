@@ -28,7 +28,7 @@ from orchestrator.jobs.job import (
     spec_from_json,
     timings_from_json,
 )
-from orchestrator.jobs.listeners import Listeners, number_at
+from orchestrator.jobs.listeners import Listeners, Observe, number_at
 from orchestrator.jobs.sqlite import records
 from orchestrator.jobs.sqlite.database import Database
 from orchestrator.jobs.sqlite.outbox import SqliteOutbox
@@ -47,11 +47,17 @@ class SqliteEngine:
     One service a file: what one process tells its listeners, another does not hear.
     """
 
-    def __init__(self, path: Path, dials: Dials | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dials: Dials | None = None,
+        clock: Callable[[], float] = time.time,
+        observe: Observe = lambda *_: None,
+    ) -> None:
         self._dials = dials or Dials()
         self._clock = clock
         self._database = Database(path)
-        self._listeners = Listeners(clock)
+        self._listeners = Listeners(clock, observe)
         self._desk = Desk(self._database, self._listeners, self._dials, clock)
         self._upkeep: asyncio.Task[None] | None = None
 

@@ -31,6 +31,8 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/service/Dockerfile docker/backend/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	$(BIN)/python -m pytest
 
 format: $(READY)
@@ -46,6 +48,7 @@ bench: $(READY)
 	@$(BIN)/python -m benchmarks.listeners
 	@$(BIN)/python -m benchmarks.node_time
 	@$(BIN)/python -m benchmarks.models
+	@$(BIN)/python -m benchmarks.paint
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.run --seeds $(SEEDS)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
 from orchestrator.comfy.following import Following, OnProgress
 from orchestrator.comfy.graph import Graph
@@ -71,6 +72,7 @@ class BackendClient:
         self.name = name
         self._limits = limits or Limits()
         self._wire = Wire(url, name=name, headers=headers, limits=self._limits)
+        self.editor = Editor(self._wire)
         self._uploads = Uploads(self._wire, mark)
         self._results = Results(self._wire)
         self._fault = ""
@@ -135,6 +137,11 @@ class BackendClient:
                 await self.closed()
         self._fault = ""
         self._faulty.clear()
+
+    @property
+    def connection_failure(self) -> str:
+        """Why it is not connected, as the newest try has shown; empty before one failed."""
+        return self._listener.failure
 
     @property
     def at_work(self) -> tuple[str, ...]:
@@ -260,13 +267,14 @@ class BackendClient:
                 else:
                     await self._submitting.begin(graph, following, uploads)
                 entry = await self._to_end(following, on_progress)
-                images = execution.outcome(entry).images.get(output_node)
-                if not images:
-                    what = node_name(graph, output_node, "")
-                    raise ExecutionFailed(f"{what}: the job succeeded but left no image here")
-                data = await self._collect(images[0])
-                self._results.note(prompt_id, (file for found in images_of(entry).values() for file in found))
-                return data
+                try:
+                    images = execution.outcome(entry).images.get(output_node)
+                    if not images:
+                        what = node_name(graph, output_node, "")
+                        raise ExecutionFailed(f"{what}: the job succeeded but left no image here")
+                    return await self._collect(images[0])
+                finally:
+                    self._results.note(prompt_id, (file for found in images_of(entry).values() for file in found))
         except TimeoutError as error:
             raise BackendTimeout(f'Backend "{self.name}" took longer than {deadline:g} s') from error
         finally:
@@ -307,7 +315,7 @@ class BackendClient:
     def _begin_life(self) -> None:
         # A new socket may be a restarted backend, and whatever was said since the old one broke was not heard.
         self._uploads.forget_all()
-        self._results.forget_all()
+        self._results.ask_again()
         self._queue_remaining = None
         self._nudge_all()
 

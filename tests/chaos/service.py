@@ -30,7 +30,7 @@ class Service:
         else:
             (data / "models").symlink_to(models)
         listed = [{"url": url, "name": f"fake {n}"} for n, url in enumerate(backends)]
-        config = {"backends": listed, "disk_floor_gb": 0, "queue_limit": queue_limit}
+        config = {"backends": listed, "disk_floor_gb": 0, "queue_limit": queue_limit, "inputs_gb": 0}
         (data / "config.yaml").write_text(json.dumps(config))
 
     async def start(self) -> None:
@@ -53,6 +53,13 @@ class Service:
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
+
+    async def stop(self, number: int) -> None:
+        """As a supervisor does it, with this signal; returns when the process has ended."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        async with asyncio.timeout(60):
+            assert await self._process.wait() == 0
 
     @property
     def open_files(self) -> Counter[str]:

@@ -36,7 +36,7 @@ def latent_mask(blurred: torch.Tensor) -> torch.Tensor:
     if box is not None:  # a cell looks two cells far, so all others are zero
         left, top = (max(side // LATENT_CELL - 4, 0) for side in box[:2])
         right, bottom = min(box[2] // LATENT_CELL + 5, cells.shape[1]), min(box[3] // LATENT_CELL + 5, cells.shape[0])
-        near = picture.crop(tuple(LATENT_CELL * side for side in (left, top, right, bottom)))
+        near = picture.crop((LATENT_CELL * left, LATENT_CELL * top, LATENT_CELL * right, LATENT_CELL * bottom))
         small = levels_in(near.resize((right - left, bottom - top), Image.Resampling.BICUBIC))
         cells[top:bottom, left:right] = small >= 128
     return cells

@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter
 
 
 def filled_as_stated(image: torch.Tensor, mask: torch.Tensor) -> np.ndarray:
-    """Levels (height, width, 4): every layer computed over the whole picture, with Pillow's rounding after each pass."""
+    """Levels (height, width, 4): every layer over the whole picture, with Pillow's rounding after each pass."""
     rgb = (image[0].numpy() * 255).round().astype(np.uint8)
     alpha = 255 - (mask[0].numpy() * 255).round().astype(np.uint8)
     premultiplied = Image.fromarray(np.dstack([rgb, np.full_like(alpha, 255)]), "RGBA").convert("RGBa")

@@ -51,7 +51,7 @@ def _nodes(folder: Path) -> Mapping[str, Callable[..., Any]]:
     """The pack's classes as the embedded backend runs them, by name without A1111."""
     folders = Folders(folder, folder)
     folders.prepare()
-    kinds = load_packs(Path(__file__).parents[1] / "comfyui_nodes", folders)
+    kinds = load_packs(Path(__file__).parents[1] / "comfyui_nodes", folders).classes
     return {kind.name.removeprefix("A1111"): kind.make() for kind in kinds}
 
 

@@ -4,37 +4,55 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 from aiohttp import web
+from PIL import Image
 from yarl import URL
 
 from orchestrator.agents import Agents
+from orchestrator.api.access import access
 from orchestrator.api.admission import Admission
+from orchestrator.api.cors import allow_origin, cross_origin
 from orchestrator.api.idempotency import RequestKeys
+from orchestrator.api.jobs import description
 from orchestrator.api.keys import (
     ADMISSION,
+    API_KEYS,
     ENGINE,
+    METRICS,
     MODEL_SIGNER,
+    ORIGINS,
     OUTLET,
     OUTPUT_FORMAT,
     POOL,
+    RATES,
     RECEPTION,
     REQUEST_KEYS,
     SIGNER,
     STORE,
     WAIT,
 )
+from orchestrator.api.metrics import measured
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
+from orchestrator.api.stopping import STOPPING, announce
+from orchestrator.callers.keys import ApiKeys
+from orchestrator.callers.rates import Rates
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.embedded import Folders, embedded_backend
+from orchestrator.comfy.installation import find_installation
 from orchestrator.comfy.known import known_catalog
+from orchestrator.comfy.managed import ManagedSetup, managed_backend
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.errors import SettingsError
+from orchestrator.images.guard import AddressGuard
 from orchestrator.images.inputs import InputFiles
 from orchestrator.images.links import LinkSigner, secret_file
 from orchestrator.images.source import PictureSource
@@ -52,8 +70,14 @@ from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
 from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.provisions import Provisions
-from orchestrator.settings import Settings
+from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.supplying import ModelSupplier
+from orchestrator.telemetry.metrics import Metrics
+from orchestrator.telemetry.observer import Observer
+from orchestrator.telemetry.tracing import tracer_to
+from orchestrator.webhooks.messenger import Messenger
+from orchestrator.webhooks.sender import Sender
+from orchestrator.webhooks.signing import WebhookSigner
 from orchestrator.widgets.following import LivingWidgets
 
 log = logging.getLogger(__name__)
@@ -76,9 +100,21 @@ def create_app(settings: Settings) -> web.Application:
     Raises WorkflowError and SettingsError here, before anything listens.
     """
     widgets = load_widgets(settings)
+    webhook_signer(settings)
     load_model_names(settings)
-    app = web.Application(middlewares=[problems], client_max_size=settings.body_mb * 1_000_000)
+    for backend in settings.backends:
+        if isinstance(backend, ManagedBackend):
+            managed_setup(settings, backend)
+    app = web.Application(
+        middlewares=[measured, problems, cross_origin, access], client_max_size=settings.body_mb * 1_000_000
+    )
+    app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
+    app[ORIGINS] = frozenset(settings.cors_origins)
+    app.on_response_prepare.append(allow_origin)
+    app[METRICS] = Metrics()
     app.add_routes(ROUTES)
+    app[STOPPING] = asyncio.Event()
+    app.on_shutdown.append(announce)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:
@@ -89,27 +125,47 @@ def create_app(settings: Settings) -> web.Application:
     return app
 
 
+def keys_of(data: Path) -> ApiKeys:
+    """The API keys of a data folder."""
+    return ApiKeys(data / "keys.json")
+
+
+def _required_keys(settings: Settings) -> ApiKeys | None:
+    """The keys that callers need, or None where they need none. Raises StorageError."""
+    if not settings.keys_needed:
+        if settings.is_exposed:
+            log.warning("api_keys is off: whoever reaches %s port %s may do everything", settings.host, settings.port)
+        return None
+    keys = keys_of(settings.data)
+    if not keys.listed():
+        log.warning("there is no API key yet, so nobody can call; `orchestrator keys add NAME` makes one")
+    return keys
+
+
 async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets, resources: AsyncExitStack) -> None:
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
     await open_part(_followed(widgets))
+    observer = await open_part(_observer(settings, app[METRICS]))
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
-    models = await open_part(open_models(settings))
-    engine = await open_part(_engine(settings))
+    models = await open_part(open_models(settings, app[METRICS].downloaded))
+    engine = await open_part(_engine(settings, observer))
     await engine.adopt(_ADOPTION)
     provisions = await open_part(Provisions(InputFiles(settings.data / "inputs"), models, engine))
     await open_part(_sweeping(provisions))
-    backends = await _backends(settings, resources)
-    pool = await open_part(Pool(backends))
     secret = secret_file(settings.data / "link.key")
+    backends = await _backends(settings, sha256(secret).hexdigest()[:8], resources)
+    pool = await open_part(Pool(backends))
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
     supplier = ModelSupplier(app[OUTLET], app[MODEL_SIGNER], settings.fetch_hours * 3600)
-    await open_part(Agents(pool, engine.source, Work(provisions, supplier, threads, store)))
+    work = Work(provisions, supplier, threads, store, observer.passed)
+    await open_part(Agents(pool, engine.source, work, switched=app[METRICS].switched))
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
+    await open_part(_webhooks(settings, engine, app[SIGNER], secret, app[METRICS].posted))
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
     app[RECEPTION] = Reception(
@@ -122,6 +178,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
         provisions=provisions,
         engine=engine,
         limits=Limits(run=settings.deadline_seconds, wait=settings.queue_seconds),
+        passed=observer.passed,
     )
 
 
@@ -141,11 +198,48 @@ async def _sweeping(provisions: Provisions) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-def _engine(settings: Settings) -> SqliteEngine:
+@asynccontextmanager
+async def _observer(settings: Settings, metrics: Metrics) -> AsyncIterator[Observer]:
+    """Is told what happens to jobs; sends spans where the operator wants them. Raises SettingsError."""
+    tracer = tracer_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
+    try:
+        yield Observer(metrics, tracer)
+    finally:
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)
+
+
+@asynccontextmanager
+async def _webhooks(
+    settings: Settings, engine: SqliteEngine, links: LinkSigner, secret: bytes, heard: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Tells webhooks of the ends of jobs while it is open."""
+    guard = AddressGuard(settings.webhook_networks)
+    agent = f"comfy-orchestrator/{version('comfy-orchestrator')}"
+    async with Sender(guard, timeout=settings.webhook_seconds, user_agent=agent) as sender:
+        signer = webhook_signer(settings, secret)
+        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job), heard=heard)
+        task = asyncio.create_task(keep_running("Webhooks", messenger.run, Backoff()), name="webhooks")
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def webhook_signer(settings: Settings, secret: bytes | None = None) -> WebhookSigner:
+    """What webhooks are signed with. Raises SettingsError."""
+    try:
+        return WebhookSigner(secret or secret_file(settings.data / "link.key"), settings.webhook_secret)
+    except ValueError as error:
+        raise SettingsError(f"webhook_secret {error}") from error
+
+
+def _engine(settings: Settings, observer: Observer) -> SqliteEngine:
     dials = Dials(
         waiting_limit=settings.queue_limit, kept=settings.link_hours * 3600, affinity=settings.affinity_seconds
     )
-    return SqliteEngine(settings.data / "jobs.sqlite", dials)
+    return SqliteEngine(settings.data / "jobs.sqlite", dials, observe=observer.happened)
 
 
 @asynccontextmanager
@@ -190,7 +284,9 @@ def shelf_of(settings: Settings) -> Shelf:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings) -> AsyncIterator[ModelFinder]:
+async def open_models(
+    settings: Settings, heard: Callable[[str, int], None] = lambda *_: None
+) -> AsyncIterator[ModelFinder]:
     """The finder of models, with a session to Civitai unless that is turned off. Says what an earlier life left behind.
 
     Raises SettingsError.
@@ -203,7 +299,7 @@ async def open_models(settings: Settings) -> AsyncIterator[ModelFinder]:
     room = Room(shelf.root, int(settings.shelf_gb * 1e9), int(settings.disk_floor_gb * 1e9))
     async with CivitaiClient(settings.civitai_url, settings.civitai_hosts, key=settings.civitai_key) as client:
         deadline = settings.fetch_hours * 3600
-        downloader = Downloader(client, shelf, room, deadline=deadline, source=settings.civitai_url)
+        downloader = Downloader(client, shelf, room, deadline=deadline, source=settings.civitai_url, heard=heard)
         yield ModelFinder(shelf, names, Supply(client, Looker(client), downloader))
 
 
@@ -226,22 +322,63 @@ def _image_store(settings: Settings) -> ImageStore:
     )
 
 
-async def _backends(settings: Settings, resources: AsyncExitStack) -> list[BackendClient]:
-    """The operator's ComfyUI servers, or the embedded backend where there are none."""
+async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) -> list[BackendClient]:
+    """The operator's ComfyUI servers and those that the service starts, or the embedded backend where there are none.
+
+    Raises SettingsError. `mark` tells this service's files at a backend from another's.
+    """
     if settings.backends:
         return [
-            BackendClient(
-                backend.url,
-                name=backend.name or backend.url,
-                headers=backend.headers,
-                fetches_models=backend.models == "fetch",
-            )
+            await resources.enter_async_context(managed_backend(managed_setup(settings, backend)))
+            if isinstance(backend, ManagedBackend)
+            else remote_client(backend, mark)
             for backend in settings.backends
         ]
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")
     temporary = await resources.enter_async_context(_temporary_folder())
-    folders = Folders(models=settings.data / "models", temporary=temporary, nodes=settings.nodes)
-    return [await resources.enter_async_context(embedded_backend(folders))]
+    await asyncio.to_thread(_example_inputs, temporary / "input")
+    folders = Folders(
+        models=settings.data / "models",
+        temporary=temporary,
+        nodes=settings.nodes,
+        workflows=settings.workflows,
+        editor=settings.data / "editor",
+    )
+    return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port))]
+
+
+def _example_inputs(folder: Path) -> None:
+    """The pictures that the project's drawings name, so that they run in the editor as they are opened."""
+    samples = Path(__file__).parent / "demo"
+    folder.mkdir(parents=True)
+    shutil.copy(samples / "mask.png", folder / "mask.png")
+    with Image.open(samples / "sample.jpg") as picture:
+        picture.save(folder / "picture.png")
+
+
+def remote_client(backend: RemoteBackend, mark: str = "") -> BackendClient:
+    """A client of a ComfyUI that the operator runs."""
+    return BackendClient(
+        backend.url,
+        name=backend.called,
+        headers=backend.headers,
+        fetches_models=backend.models == "fetch",
+        mark=mark,
+    )
+
+
+def managed_setup(settings: Settings, backend: ManagedBackend) -> ManagedSetup:
+    """What a managed backend is started with. Raises SettingsError when its ComfyUI is not found."""
+    return ManagedSetup(
+        name=backend.called,
+        installation=find_installation(backend.folder, backend.python),
+        home=(settings.data / "backends" / backend.called).absolute(),
+        models=(settings.data / "models").absolute(),
+        nodes=settings.nodes.absolute(),
+        device=backend.device,
+        arguments=backend.arguments,
+        port=backend.port,
+    )
 
 
 @asynccontextmanager

@@ -13,7 +13,10 @@ OrchestratorError
 │   ├── JobNotFound
 │   ├── JobEnded              too late to cancel it
 │   ├── JobCancelled
-│   └── KeyReused             an Idempotency-Key that came with another request before
+│   ├── KeyReused             an Idempotency-Key that came with another request before
+│   ├── KeyNeeded             no API key, or one that is not known
+│   ├── NotPermitted          the API key lacks a right
+│   └── LimitReached          of the API key; carries retry_after
 ├── ModelError                the caller or the operator
 │   ├── ModelNotFound         unknown here and at Civitai; names what there is
 │   ├── ModelGone             archived or taken down
@@ -29,14 +32,18 @@ OrchestratorError
 │   ├── NoBackend
 │   ├── GraphRejected         the backend's validation refused the graph
 │   ├── ExecutionFailed       a node raised: node title, class and text
+│   │   └── OutOfMemory       the same, for want of memory on the device
 │   ├── JobInterrupted        somebody interrupted the run at the backend
 │   ├── BackendLost
+│   │   └── DeviceFault       its GPU is broken until the backend is restarted
 │   ├── BackendTimeout
 │   └── JobUnfinished         the job goes on, its caller has waited long enough
+│       └── ServiceStopping   or the service is being stopped, and the job goes on when it is back
 ├── StorageError              the operator
 │   ├── StorageFull
 │   └── ShelfFull             no room for a model, and nothing on the shelf that may go
-└── SettingsError             the operator: the service does not start
+├── SettingsError             the operator: the service does not start
+└── ServiceUnreachable        the client's alone: no answer, or one that is not this service's
 """
 
 import re
@@ -66,7 +73,7 @@ class OrchestratorError(Exception):
     @property
     def code(self) -> str:
         """The class as a word for programs, such as `invalid_parameters`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return _code_of(type(self))
 
 
 class RequestError(OrchestratorError):
@@ -119,6 +126,26 @@ class JobCancelled(RequestError):
 
 class KeyReused(RequestError):
     """This Idempotency-Key came with another request before."""
+
+
+class KeyNeeded(RequestError):
+    """An API key is needed: send it as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+
+
+class NotPermitted(RequestError):
+    """This API key may not do that."""
+
+
+class LimitReached(RequestError):
+    """A limit of this API key is reached."""
+
+    retryable = True
+
+    def __init__(
+        self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float = 1.0
+    ) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail, fields)
 
 
 class ModelError(OrchestratorError):
@@ -197,6 +224,10 @@ class ExecutionFailed(BackendError):
     """A node of the graph failed."""
 
 
+class OutOfMemory(ExecutionFailed):
+    """The job needs more memory than the backend's device has."""
+
+
 class JobInterrupted(BackendError):
     """The job was interrupted at the backend."""
 
@@ -207,6 +238,10 @@ class BackendLost(BackendError):
     """The backend was lost while the job ran."""
 
     retryable = True
+
+
+class DeviceFault(BackendLost):
+    """The backend's GPU failed."""
 
 
 class BackendTimeout(BackendError):
@@ -221,6 +256,12 @@ class JobUnfinished(BackendError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__()
+
+
+class ServiceStopping(JobUnfinished):
+    """The service is being stopped; the job goes on when it is back, and can be asked for then."""
+
+    retryable = True
 
 
 class StorageError(OrchestratorError):
@@ -243,14 +284,30 @@ class SettingsError(OrchestratorError):
     """The settings cannot be used."""
 
 
+class ServiceUnreachable(OrchestratorError):
+    """The service does not answer."""
+
+    retryable = True
+
+
 def from_code(
     code: str, detail: str, fields: Sequence[FieldError] = (), retry_after: float | None = None
 ) -> OrchestratorError:
     """The error of that code, as it was before it was written down; of an unknown code, an OrchestratorError."""
-    if code == ModelUnavailable().code:
-        return ModelUnavailable(detail, fields, retry_after=30.0 if retry_after is None else retry_after)
     kinds: list[type[OrchestratorError]] = [OrchestratorError]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
-    plain = (kind(detail, fields) for kind in kinds if kind.__init__ is OrchestratorError.__init__)
-    return next((error for error in plain if error.code == code), OrchestratorError(detail, fields))
+    for kind in kinds:
+        if _code_of(kind) != code:
+            continue
+        if issubclass(kind, QueueFull):
+            return kind(detail, retry_after=30.0 if retry_after is None else retry_after)
+        if issubclass(kind, ModelUnavailable | LimitReached):
+            return kind(detail, fields, retry_after=30.0 if retry_after is None else retry_after)
+        if kind.__init__ is OrchestratorError.__init__:
+            return kind(detail, fields)
+    return OrchestratorError(detail, fields)
+
+
+def _code_of(kind: type[OrchestratorError]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

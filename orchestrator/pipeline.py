@@ -8,10 +8,13 @@ which do not know one another. Knows nothing of HTTP.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 
+from orchestrator.allowance import require_sizes, require_steps_and_canvas
+from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
@@ -56,19 +59,31 @@ class WidgetRequest:
     """A fresh UUID; or one that follows from the caller's idempotency key, with the request's `fingerprint`."""
     fingerprint: str = ""
     priority: int = 1
+    caller: Caller = ANYBODY
+    webhook: str = ""
+    """Where the job's end is to be told; empty for nowhere."""
+
+
+Passed = Callable[[str, str, float], None]
+"""Called with a job's id, a stage that it is through, and how many seconds that took."""
 
 
 class _Stopwatch:
-    """How long each stage took, in seconds, in order."""
+    """How long each stage took, in seconds, in order; `passed` is told of each."""
 
-    def __init__(self, *laps: tuple[str, float]) -> None:
-        self._laps = list(laps)
+    def __init__(self, passed: Callable[[str, float], None]) -> None:
+        self._passed = passed
+        self._laps: list[tuple[str, float]] = []
         self._last = time.perf_counter()
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self._laps.append((stage, now - self._last))
+        self.note(stage, now - self._last)
         self._last = now
+
+    def note(self, stage: str, seconds: float) -> None:
+        self._laps.append((stage, seconds))
+        self._passed(stage, seconds)
 
     @property
     def laps(self) -> Timings:
@@ -96,6 +111,7 @@ class Reception:
     provisions: Provisions
     engine: JobEngine
     limits: Limits
+    passed: Passed = lambda *_: None
 
     async def submit(self, request: WidgetRequest) -> str:
         """One request to a job that is kept; its id. From here on it ends in one true state, whatever dies.
@@ -104,15 +120,21 @@ class Reception:
         """
         if request.fingerprint and await self._is_known(request):
             return request.job_id
-        watch = _Stopwatch()
+        watch = _Stopwatch(partial(self.passed, request.job_id))
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
         values = checked.values
+        require_steps_and_canvas(widget, values, request.caller.limits)
         self.store.ensure_room()
         self.pool.require_ready()
+        self.pool.require(widget.graph.classes)
         self.engine.ensure_room()
+        await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
         pictures = await self._read_pictures(widget, values)
+        require_sizes(
+            {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
+        )
         watch.lap("pictures")
         files = await self._find_models(widget, values)
         watch.lap("models")
@@ -126,7 +148,7 @@ class Reception:
         spec = replace(
             self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
         )
-        await self._keep(spec, fetching=not here)
+        await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs)
         return spec.id
 
     async def ended(self, job_id: str, seconds: float) -> Job:
@@ -186,14 +208,16 @@ class Reception:
             image=new_name(),
             ignored=checked.ignored,
             priority=request.priority,
+            owner=request.caller.id,
+            webhook=request.webhook,
             fingerprint=request.fingerprint,
         )
 
-    async def _keep(self, spec: JobSpec, *, fetching: bool) -> None:
+    async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> None:
         """Hands the job to the engine: queued, or after its models have been fetched. The same request in the same
         moment is one job, whoever comes first."""
         try:
-            accepted = await self.engine.submit(spec, fetching=fetching)
+            accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
         except OrchestratorError:
             await self.provisions.drop(spec.id)
             raise
@@ -246,18 +270,23 @@ class Work:
     supplier: ModelSupplier
     threads: PictureThreads
     store: ImageStore
+    passed: Passed = lambda *_: None
 
-    async def do(self, lease: Lease, backend: BackendClient) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
         When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
         service.
         """
         spec = lease.spec
-        before = () if lease.fetched is None else (("fetch", lease.fetched),)
-        watch = _Stopwatch(*before, ("queue", lease.waited))
+        watch = _Stopwatch(partial(self.passed, spec.id))
+        if lease.fetched is not None:
+            watch.note("fetch", lease.fetched)
+        watch.note("queue", lease.waited)
         try:
-            stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
@@ -283,9 +312,12 @@ class Work:
         """The image, if an earlier life got as far as keeping it and no further."""
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
-    async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
+    async def _make(
+        self, lease: Lease, backend: BackendClient, watch: _Stopwatch, leave: Callable[[], None]
+    ) -> StoredImage:
         spec = lease.spec
         rendered = await render(lease, backend, self.provisions, self.supplier)
+        leave()
         watch.lap("run")
         image = await self.threads.run(to_output, rendered, spec.output_format)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)

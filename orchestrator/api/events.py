@@ -2,14 +2,16 @@
 
 import asyncio
 import json
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
 
 from aiohttp import web
 
-from orchestrator.api.jobs import described
+from orchestrator.api.jobs import described, job_of
 from orchestrator.api.keys import ENGINE, RECEPTION
+from orchestrator.api.stopping import STOPPING
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.jobs.job import Ended, Event, Job, happening_to_json
 
@@ -19,7 +21,7 @@ _QUIET_SECONDS = 15.0
 
 async def get_events(request: web.Request) -> web.StreamResponse:
     """GET /jobs/{id}/events: to the job's end; 204 for who has heard the end already, which stops an EventSource"""
-    job = await request.app[RECEPTION].job(request.match_info["id"])
+    job = await job_of(request)
     after = _last_number(request)
     events = request.app[ENGINE].events(job.id, after)
     async with aclosing(events):
@@ -39,10 +41,13 @@ async def _tell_all(
     request: web.Request, response: web.StreamResponse, job: Job, events: AsyncGenerator[Event, None]
 ) -> None:
     coming: asyncio.Task[Event | None] | None = None
+    stopping = asyncio.ensure_future(request.app[STOPPING].wait())
     try:
         while True:
             coming = coming or asyncio.ensure_future(anext(events, None))
-            done, _ = await asyncio.wait({coming}, timeout=_QUIET_SECONDS)
+            done, _ = await asyncio.wait({coming, stopping}, timeout=_QUIET_SECONDS, return_when=FIRST_COMPLETED)
+            if stopping in done:
+                return  # the stream ends, and whoever listens comes back to the next life with its last id
             if not done:
                 await response.write(b": still here\n\n")
                 continue
@@ -52,6 +57,7 @@ async def _tell_all(
                 return
             await _tell(request, response, job, event)
     finally:
+        stopping.cancel()
         if coming is not None:
             coming.cancel()
             await asyncio.wait({coming})

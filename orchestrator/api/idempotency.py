@@ -21,13 +21,14 @@ class RequestKeys:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def job_id(self, key: str | None) -> str:
-        """A UUID that follows from the key; a fresh one without. Raises InvalidParameters."""
+    def job_id(self, key: str | None, owner: str = "") -> str:
+        """A UUID that follows from the key and its owner; a fresh one without a key. Raises InvalidParameters."""
         if key is None:
             return str(uuid.uuid4())
         if not key or len(key) > _LONGEST:
             raise InvalidParameters(None, [FieldError("Idempotency-Key", f"must have 1 to {_LONGEST} characters")])
-        digest = hmac.new(self._secret, b"idempotency\n" + key.encode("utf-8", "replace"), hashlib.sha256).digest()
+        whose = f"idempotency of {owner}\n" if owner else "idempotency\n"  # no header holds the end of a line
+        digest = hmac.new(self._secret, (whose + key).encode("utf-8", "replace"), hashlib.sha256).digest()
         return str(uuid.UUID(bytes=digest[:16], version=4))
 
 

@@ -6,9 +6,12 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from orchestrator.api.access import caller_of
 from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
-from orchestrator.errors import JobEnded, JobUnfinished, OrchestratorError
+from orchestrator.api.stopping import STOPPING, unless_stopping
+from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
+from orchestrator.images.links import LinkSigner
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Cancelled, Failed, Fetching, Job, Queued, Running, Succeeded
 
@@ -19,19 +22,21 @@ _CANCEL_SECONDS = 15.0
 
 async def get_job(request: web.Request) -> web.Response:
     """GET /jobs/{id}"""
-    return _answer(request, await _job(request))
+    return _answer(request, await job_of(request))
 
 
 async def cancel_job(request: web.Request) -> web.Response:
     """DELETE /jobs/{id}: 200 when the job is cancelled, 202 while its backend is being told, 409 when it had ended"""
-    job_id = request.match_info["id"]
+    job_id = (await job_of(request)).id
     if await request.app[RECEPTION].cancel(job_id) is Cancellation.ASKED:
         with suppress(OrchestratorError):
             try:
-                await request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS)
+                await unless_stopping(request.app, request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS))
             except JobUnfinished:
-                return _answer(request, await _job(request), status=202)
-    job = await _job(request)
+                return _answer(request, await job_of(request), status=202)
+    job = await job_of(request)
+    if request.app[STOPPING].is_set() and not job.has_ended:
+        return _answer(request, job, status=202)
     if not isinstance(job.state, Cancelled):
         raise JobEnded(f"The job had {job.state.kind} before it could be cancelled")
     return _answer(request, job)
@@ -39,7 +44,7 @@ async def cancel_job(request: web.Request) -> web.Response:
 
 async def get_prompt(request: web.Request) -> web.Response:
     """GET /jobs/{id}/prompt: the graph as it ran, in ComfyUI's API format, which its editor opens"""
-    job = await _job(request)
+    job = await job_of(request)
     headers = {"Content-Disposition": f'attachment; filename="{job.spec.widget}-{job.id}.json"'}
     return web.json_response(job.spec.graph, headers=headers)
 
@@ -70,7 +75,12 @@ def answer_headers(job: Job) -> dict[str, str]:
 
 def described(request: web.Request, job: Job) -> dict[str, object]:
     """A job as callers see it."""
-    url = job_url(request, job.id)
+    return description(request.app[SIGNER], job)
+
+
+def description(signer: LinkSigner, job: Job) -> dict[str, object]:
+    """A job as callers and webhooks are told of it."""
+    url = f"{signer.base_url}/jobs/{job.id}"
     told: dict[str, object] = {
         "id": job.id,
         "widget": job.spec.widget,
@@ -91,11 +101,14 @@ def described(request: web.Request, job: Job) -> dict[str, object]:
         case Running(backend, node, step, steps, nodes_done, nodes):
             told |= {"backend": backend, "node": node, "step": step, "steps": steps}
             told |= {"nodes_done": nodes_done, "nodes": nodes}
-        case Succeeded(_, expires_at):
-            told |= {"url": image_url(request, job), "expires_at": expires_at}
+        case Succeeded(image, expires_at):
+            told |= {"url": signer.url(image, expires_at), "expires_at": expires_at}
         case Failed(code, detail, fields):
             told |= {"code": code, "detail": detail}
             told["errors"] = [{"field": item.field, "message": item.message} for item in fields]
+    if job.delivery is not None and job.delivery.state != "waiting":
+        state, tries, answer, due = job.delivery.state, job.delivery.tries, job.delivery.answer, job.delivery.due
+        told["webhook"] = {"state": state, "tries": tries, "answer": answer, "due": due}
     return told
 
 
@@ -116,8 +129,12 @@ def _come_again(job: Job) -> int:
     return 1
 
 
-async def _job(request: web.Request) -> Job:
-    return await request.app[RECEPTION].job(request.match_info["id"])
+async def job_of(request: web.Request) -> Job:
+    """The job that the path names. Raises JobNotFound, also when it is not the caller's affair: nobody learns of it."""
+    job = await request.app[RECEPTION].job(request.match_info["id"])
+    if not caller_of(request).sees(job.spec.owner):
+        raise JobNotFound
+    return job
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from aiohttp import web
 
 from orchestrator.api.admission import Admission
 from orchestrator.api.idempotency import RequestKeys
+from orchestrator.callers.keys import ApiKeys
+from orchestrator.callers.rates import Rates
 from orchestrator.comfy.pool import Pool
 from orchestrator.images.encode import OutputFormat
 from orchestrator.images.links import LinkSigner
@@ -11,7 +13,14 @@ from orchestrator.images.store import ImageStore
 from orchestrator.jobs.engine import JobEngine
 from orchestrator.models.outlet import Outlet
 from orchestrator.pipeline import Reception
+from orchestrator.telemetry.metrics import Metrics
 
+API_KEYS: web.AppKey[ApiKeys | None] = web.AppKey("api_keys")
+"""None where no keys are asked for."""
+METRICS = web.AppKey("metrics", Metrics)
+ORIGINS: web.AppKey[frozenset[str]] = web.AppKey("origins")
+"""Of pages that may read answers; "*" is all of them."""
+RATES = web.AppKey("rates", Rates)
 ADMISSION = web.AppKey("admission", Admission)
 RECEPTION = web.AppKey("reception", Reception)
 ENGINE: web.AppKey[JobEngine] = web.AppKey("engine")

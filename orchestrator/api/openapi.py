@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from orchestrator.api.keys import RECEPTION
+from orchestrator.api.keys import API_KEYS, RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
 
@@ -42,7 +42,8 @@ _HEADERS: Described = {
 }
 _PROBLEMS: Mapping[str, str] = {
     "400": "The body is not what its content type says",
-    "403": "The link has expired or was not signed by this service; Civitai does not give this model to everybody",
+    "401": "An API key is needed, or is not known",
+    "403": "The API key lacks the right; the link has expired or is not of this service; Civitai gives not to all",
     "404": "No such widget, model, job or image",
     "408": "The body came too slowly",
     "409": "The Idempotency-Key came with another request; or the job was cancelled, or had ended before it could be",
@@ -50,10 +51,10 @@ _PROBLEMS: Mapping[str, str] = {
     "413": "The body is too large",
     "415": "The body is compressed",
     "422": "Parameters, pictures or models that cannot be used, each named",
-    "429": "Too many jobs are waiting; see Retry-After",
+    "429": "Too many jobs are waiting, or a limit of the API key is reached; see Retry-After",
     "451": "Civitai does not serve this service's region",
     "502": "The backend failed, or a model that came is not the one promised",
-    "503": "No backend can run this now, or Civitai does not answer; see Retry-After",
+    "503": "No backend can run this now, Civitai does not answer, or the service stops; see Retry-After, Location",
     "504": "The backend took too long; or the wait is over and the job goes on, see Location",
     "507": "The image store or the shelf of models is full",
 }
@@ -79,6 +80,12 @@ _ASKED: Sequence[Described] = (
         "in": "header",
         "description": "`true` cancels the job when its caller hangs up",
         "schema": {"enum": ["true", "false"], "default": "false"},
+    },
+    {
+        "name": "X-Webhook-URL",
+        "in": "header",
+        "description": "Where the job's end is posted, see `webhooks`",
+        "schema": {"type": "string", "format": "uri", "maxLength": 2048},
     },
 )
 _JOB: Described = {
@@ -120,8 +127,51 @@ _JOB: Described = {
             "items": {"type": "object", "properties": {"field": _TEXT, "message": _TEXT}},
             "description": "failed: complaints about single fields of the request",
         },
+        "webhook": {
+            "type": "object",
+            "description": "Once the job has ended: how the word of it fares",
+            "properties": {
+                "state": {"enum": ["pending", "delivered", "dead"]},
+                "tries": {"type": "integer"},
+                "answer": {"type": "string", "description": "What came of the last try"},
+                "due": {"type": ["number", "null"], "description": "When it is tried next; seconds since the epoch"},
+            },
+        },
     },
 }
+
+
+_BACKEND: Described = {
+    "type": "object",
+    "required": ["name", "kind", "url", "state", "since", "running", "queued", "jobs"],
+    "properties": {
+        "name": _TEXT,
+        "kind": {"enum": ["remote", "managed", "embedded"]},
+        "url": _TEXT,
+        "state": {"enum": ["starting", "connecting", "ready", "lost", "quarantined"]},
+        "since": {"type": "number", "description": "Seconds since the epoch"},
+        "reason": {"type": ["string", "null"], "description": "Why it is not ready"},
+        "uptime_seconds": {"type": ["number", "null"]},
+        "model": {"type": ["string", "null"], "description": "The checkpoint that it ran last"},
+        "running": {"type": "array", "items": _TEXT, "description": "Ids of jobs"},
+        "queued": {"type": "array", "items": _TEXT, "description": "Ids of jobs on their way, or in its queue"},
+        "jobs": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "last_failure": {"type": ["string", "null"]},
+        "pid": {"type": ["integer", "null"]},
+        "starts": {"type": ["integer", "null"], "description": "Of its process, where the service starts it"},
+        "comfyui_version": {"type": ["string", "null"]},
+        "devices": {"type": ["array", "null"], "items": {"type": "object"}},
+        "deletes_results": {"type": ["boolean", "null"]},
+        "lacks": {"type": ["object", "null"], "description": "Node classes, by the widget that needs them"},
+    },
+}
+_BACKENDS: Described = {"type": "object", "properties": {"backends": {"type": "array", "items": _BACKEND}}}
+_SCHEMES: Described = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_OPEN = ("/healthz", "/readyz", "/openapi.json", "/images/", "/models/")
+"""How the paths begin that need no key, of those that are described."""
 
 
 def _json(description: str, schema: Described) -> Described:
@@ -190,7 +240,8 @@ def _job_paths() -> Described:
     """What can be done with a job."""
     which = [_parameter("id", "path")]
     last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string", "pattern": "^[0-9]{1,15}$"}}
-    stream = {"description": "Server-sent events to the job's end", "content": {"text/event-stream": {"schema": _TEXT}}}
+    event = {"type": "object", "properties": {"id": _TEXT, "event": _TEXT, "data": _TEXT}}
+    stream = {"description": "Server-sent events to the job's end", "content": {"text/event-stream": {"schema": event}}}
     heard: Described = {"description": "The end was heard already"}
     told = _json("The job", _job())
     graph = _json("The graph in ComfyUI's API format", {"type": "object"})
@@ -208,8 +259,39 @@ def _job_paths() -> Described:
     }
 
 
-def describe(widgets: Mapping[str, Widget]) -> Described:
-    """The OpenAPI document of a service with these widgets."""
+def _webhooks() -> Described:
+    """What the service posts to the address that a run named."""
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    kind = {"enum": ["job.succeeded", "job.failed", "job.cancelled"]}
+    told = {"type": kind, "timestamp": {"type": "string", "format": "date-time"}, "data": _job()}
+    word = {"type": "object", "required": list(told), "properties": told}
+    post = {
+        "operationId": "job_ended",
+        "summary": "A job has ended; signed as Standard Webhooks describes, sent at least once",
+        "parameters": [_parameter(name, "header") for name in names],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": word}}},
+        "responses": {
+            "2XX": {"description": "Taken"},
+            "410": {"description": "Not to be tried again"},
+            "default": {"description": "To be tried again, for about a day"},
+        },
+    }
+    return {"job.ended": {"post": post}}
+
+
+def _guarded(paths: Described) -> Described:
+    """The same where keys are asked for: each operation says that it needs one, and what comes without."""
+    for path, operations in paths.items():
+        for operation in operations.values():
+            if path.startswith(_OPEN):
+                operation["security"] = []
+            else:
+                operation["responses"] = _failures("401", "403") | operation["responses"]
+    return paths
+
+
+def describe(widgets: Mapping[str, Widget], *, keyed: bool = False) -> Described:
+    """The OpenAPI document of a service with these widgets; `keyed` where it asks for API keys."""
     anything: Described = {"type": "object"}
     image = {"description": "The image", "content": {"image/jpeg": {}, "image/png": {}}}
     signed = [_parameter("key", "path"), _parameter("expires", "query"), _parameter("signature", "query")]
@@ -219,13 +301,22 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
+        "/backends": {
+            "get": _operation("list_backends", "Every backend as it is now", {"200": _json("Backends", _BACKENDS)})
+        },
         "/samplers": {
             "get": _operation("list_samplers", "WebUI's samplers, and what runs", {"200": _json("Samplers", anything)})
         },
         "/public/v1/widget/run": _myshell_path(),
         "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
+        "/models": {"get": _operation("list_models", "Models that are here", {"200": _json("Models", anything)})},
         "/models/{sha256}": {"get": _operation("get_model", "A model's file for a backend", model, by_content)},
         **_job_paths(),
+        "/metrics": {
+            "get": _operation(
+                "metrics", "For Prometheus", {"200": {"description": "Metrics", "content": {"text/plain": {}}}}
+            )
+        },
         "/healthz": {"get": _operation("healthz", "Alive", {"200": _json("Alive", anything)})},
         "/readyz": {
             "get": _operation(
@@ -234,14 +325,20 @@ def describe(widgets: Mapping[str, Widget]) -> Described:
         },
         "/openapi.json": {"get": _operation("openapi", "This document", {"200": _json("OpenAPI 3.1", anything)})},
     }
-    return {
+    document: Described = {
         "openapi": "3.1.0",
         "info": {"title": "ComfyUI orchestrator", "version": version("comfy-orchestrator")},
         "paths": paths,
+        "webhooks": _webhooks(),
         "components": {"schemas": {"Problem": _PROBLEM, "Job": _JOB}},
     }
+    if keyed:
+        document["paths"] = _guarded(paths)
+        document["components"]["securitySchemes"] = _SCHEMES
+        document["security"] = [{name: []} for name in _SCHEMES]
+    return document
 
 
 async def get_openapi(request: web.Request) -> web.Response:
     """GET /openapi.json"""
-    return web.json_response(describe(request.app[RECEPTION].widgets))
+    return web.json_response(describe(request.app[RECEPTION].widgets, keyed=request.app[API_KEYS] is not None))

@@ -13,6 +13,9 @@ from orchestrator.api.keys import SIGNER
 
 log = logging.getLogger(__name__)
 
+_RESTART_SECONDS = 5
+"""After which a service that stops is likely to be back."""
+
 STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.MalformedBody: 400,
     errors.BodyTooLarge: 413,
@@ -26,6 +29,9 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.JobEnded: 409,
     errors.JobCancelled: 409,
     errors.KeyReused: 409,
+    errors.KeyNeeded: 401,
+    errors.NotPermitted: 403,
+    errors.LimitReached: 429,
     errors.RequestError: 400,
     errors.ModelNotFound: 404,
     errors.ModelGone: 410,
@@ -39,6 +45,7 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.NoBackend: 503,
     errors.BackendTimeout: 504,
     errors.JobUnfinished: 504,
+    errors.ServiceStopping: 503,
     errors.BackendError: 502,
     errors.StorageFull: 507,
     errors.ShelfFull: 507,
@@ -54,10 +61,13 @@ def status_of(error: errors.OrchestratorError) -> int:
 
 def headers_of(request: web.Request, error: errors.OrchestratorError) -> dict[str, str]:
     """`Retry-After` in whole seconds, and the address of a job that goes on, where the error knows it."""
-    if isinstance(error, errors.QueueFull | errors.ModelUnavailable):
+    if isinstance(error, errors.KeyNeeded):
+        return {"WWW-Authenticate": 'Bearer realm="orchestrator"'}
+    if isinstance(error, errors.QueueFull | errors.ModelUnavailable | errors.LimitReached):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, errors.JobUnfinished):
-        return {"Location": job_url(request, error.job_id), "X-Job-Id": error.job_id}
+        again = {"Retry-After": str(_RESTART_SECONDS)} if isinstance(error, errors.ServiceStopping) else {}
+        return {"Location": job_url(request, error.job_id), "X-Job-Id": error.job_id} | again
     return {}
 
 

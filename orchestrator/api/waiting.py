@@ -1,7 +1,7 @@
 """How a request wants to wait for its job: to the end, not at all, or to the end as long as its caller is there.
 
 `Prefer: respond-async` answers at once, `Prefer: wait=20` after so many seconds at the latest (RFC 7240);
-`X-Cancel-On-Disconnect: true` has the job cancelled when its caller goes away.
+`X-Cancel-On-Disconnect: true` has the job cancelled when its caller goes away; `X-Webhook-URL` is told of its end.
 """
 
 import asyncio
@@ -11,19 +11,25 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from orchestrator.api.access import caller_of
 from orchestrator.api.idempotency import fingerprint
-from orchestrator.api.keys import ADMISSION, OUTPUT_FORMAT, RECEPTION, REQUEST_KEYS, WAIT
-from orchestrator.errors import FieldError, InvalidParameters
+from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.api.stopping import unless_stopping
+from orchestrator.callers.caller import Caller, Right
+from orchestrator.errors import FieldError, InvalidParameters, ServiceStopping
 from orchestrator.images.encode import OutputFormat
 from orchestrator.jobs.job import Job
 from orchestrator.pipeline import WidgetRequest
+from orchestrator.webhooks.sender import checked
 
 Asked = tuple[str, Mapping[str, object]]
 """A widget's name and raw values."""
 
 _LOOK_SECONDS = 0.5
+WEBHOOK = "X-Webhook-URL"
+"""Where the job's end is to be told."""
 _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.ASCII)
-_PRIORITIES = {"high": 0, "normal": 1, "low": 2}
+_PRIORITIES: Mapping[str, int] = {"high": 0, "normal": 1, "low": 2}
 
 
 @dataclass(frozen=True)
@@ -47,16 +53,36 @@ def wish_of(request: web.Request) -> Wish:
 
 async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[Asked]]) -> str:
     """The id of the job that the request asks for, whose body `read` reads; the job is kept from here on."""
-    app, key = request.app, request.headers.get("Idempotency-Key")
-    job_id, priority, chosen = app[REQUEST_KEYS].job_id(key), _priority(request), output_format(request)
+    app, caller, key = request.app, caller_of(request), request.headers.get("Idempotency-Key")
+    caller.require(Right.RUN)
+    app[RATES].count(caller)
+    job_id, priority, chosen = (
+        app[REQUEST_KEYS].job_id(key, caller.id),
+        _priority(request, caller),
+        output_format(request),
+    )
+    webhook = checked(address, WEBHOOK) if (address := request.headers.get(WEBHOOK)) else ""
     with app[ADMISSION].enter():
         widget, raw = await read(request)
         mark = "" if key is None else await fingerprint(widget, raw, chosen)
-        return await app[RECEPTION].submit(WidgetRequest(widget, raw, chosen, job_id, mark, priority))
+        request_for_run = WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook)
+        kept = await app[RECEPTION].submit(request_for_run)
+    app[METRICS].taken(widget, caller.name)
+    return kept
 
 
 async def ended(request: web.Request, job_id: str, wish: Wish) -> Job:
-    """The job that succeeded. Raises the error that it ended with, or JobUnfinished when the wait is over."""
+    """The job that succeeded.
+
+    Raises the error that it ended with, JobUnfinished when the wait is over, ServiceStopping when the service goes.
+    """
+    job = await unless_stopping(request.app, _ended(request, job_id, wish))
+    if job is None:
+        raise ServiceStopping(job_id)
+    return job
+
+
+async def _ended(request: web.Request, job_id: str, wish: Wish) -> Job:
     waiting = asyncio.ensure_future(request.app[RECEPTION].ended(job_id, wish.seconds))
     try:
         while wish.cancel_on_disconnect and not waiting.done():
@@ -79,9 +105,13 @@ def output_format(request: web.Request) -> OutputFormat:
     return request.app[OUTPUT_FORMAT]
 
 
-def _priority(request: web.Request) -> int:
-    given = request.headers.get("X-Priority", "normal").lower()
-    if given not in _PRIORITIES:
-        complaint = FieldError("X-Priority", f"must be one of {', '.join(_PRIORITIES)}")
-        raise InvalidParameters(None, [complaint])
-    return _PRIORITIES[given]
+def _priority(request: web.Request, caller: Caller) -> int:
+    """What the caller asks for; without a word, normal or the highest that it may ask for."""
+    highest = _PRIORITIES[caller.limits.priority]
+    given = request.headers.get("X-Priority")
+    if given is None:
+        return max(highest, _PRIORITIES["normal"])
+    allowed = [name for name, rank in _PRIORITIES.items() if rank >= highest]
+    if given.lower() not in allowed:
+        raise InvalidParameters(None, [FieldError("X-Priority", f"must be one of {', '.join(allowed)}")])
+    return _PRIORITIES[given.lower()]

@@ -53,10 +53,11 @@ class Retry(Enum):
 class JobEngine(Protocol):
     """Keeps jobs until they have ended and their images have expired. Every method raises StorageError."""
 
-    async def submit(self, spec: JobSpec, *, fetching: bool = False) -> bool:
+    async def submit(self, spec: JobSpec, *, fetching: bool = False, at_once: int | None = None) -> bool:
         """Accepts a job; from then on it ends in exactly one terminal state. False: the id is known, nothing is done.
 
-        One that is `fetching` is no backend's before `fetched`. Raises QueueFull, with `retry_after` in seconds.
+        One that is `fetching` is no backend's before `fetched`. Raises LimitReached when the owner has `at_once` jobs
+        that have not ended, and QueueFull; both with `retry_after` in seconds.
         """
 
     async def progress(self, spec: JobSpec, happening: Fetching) -> None:
@@ -70,6 +71,9 @@ class JobEngine(Protocol):
 
     def ensure_room(self) -> None:
         """Raises QueueFull when `submit` most likely would; asked before any work is done for a job."""
+
+    async def ensure_share(self, owner: str, at_once: int | None) -> None:
+        """Raises LimitReached when `submit` would, as things are; asked before any work is done for a job."""
 
     async def get(self, job_id: str) -> Job | None:
         """The job as it stands; None when there is no such job (any more)."""
@@ -89,6 +93,25 @@ class JobEngine(Protocol):
 
     async def stats(self) -> Stats:
         """Depth and speed of the queue."""
+
+
+class Outbox(Protocol):
+    """The webhooks that are still to be told. A job with one is due when it ends, and kept until that is settled.
+
+    Every method raises StorageError.
+    """
+
+    async def due(self, most: int) -> Sequence[str]:
+        """The ids of at most so many jobs whose webhooks are to be told now, the longest due first."""
+
+    async def delivered(self, job_id: str, answer: str) -> None:
+        """It was told; `answer` says in words what came of it."""
+
+    async def postponed(self, job_id: str, answer: str, delay: float) -> None:
+        """It could not be told, and is due again after so many seconds."""
+
+    async def given_up(self, job_id: str, answer: str) -> None:
+        """It could not be told, and is not due any more."""
 
 
 @dataclass(frozen=True)
@@ -153,4 +176,4 @@ class WorkSource(Protocol):
         """The job that suits best; waits, without a deadline, until there is one. May be cancelled at any time."""
 
 
-__all__ = ["Cancellation", "Ended", "JobEngine", "Lease", "Retry", "Stats", "Wanted", "WorkSource"]
+__all__ = ["Cancellation", "Ended", "JobEngine", "Lease", "Outbox", "Retry", "Stats", "Wanted", "WorkSource"]

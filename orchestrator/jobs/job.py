@@ -65,6 +65,8 @@ class JobSpec:
     """Whose turn it counts for: jobs of one priority are taken from each owner in turn."""
     fingerprint: str = ""
     """Of the request, where the caller gave an idempotency key."""
+    webhook: str = ""
+    """Where its end is to be told; empty for nowhere."""
     timings: Timings = ()
     """Of the stages before it was queued."""
 
@@ -158,6 +160,19 @@ Ended = Succeeded | Failed | Cancelled
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """How the word of a job's end fares on its way to the job's webhook."""
+
+    state: Literal["waiting", "pending", "delivered", "dead"]
+    """Waiting for the job's end; being told, or to be told again; told; given up."""
+    tries: int = 0
+    answer: str = ""
+    """What came of the last try."""
+    due: float | None = None
+    """When it is told next; seconds since the epoch."""
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as it stands."""
 
@@ -169,6 +184,8 @@ class Job:
     """Of all stages that are over."""
     ended: float | None = None
     """Seconds since the epoch."""
+    delivery: Delivery | None = None
+    """None where no webhook is to be told."""
 
     @property
     def id(self) -> str:

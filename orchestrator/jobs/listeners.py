@@ -12,6 +12,10 @@ _EVENTS_A_JOB = 400
 _ENDED_KEPT = 1000
 
 
+Observe = Callable[[str, float, Happening], None]
+"""Called with a job's id, when it was created (seconds since the epoch), and what happened to it."""
+
+
 @dataclass(eq=False)
 class _Story:
     created: float
@@ -25,14 +29,16 @@ def number_at(created: float, now: float) -> int:
 
 
 class Listeners:
-    """The newest events of every job that something was told of. `clock` gives seconds since the epoch.
+    """The newest events of every job that something was told of. `clock` gives seconds since the epoch, `observe`
+    is told of every happening, once.
 
     An event's number is the milliseconds since the job's creation, or one more than the number before it: so numbers
     rise across a restart of the service too, though the events are forgotten.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], observe: Observe = lambda *_: None) -> None:
         self._clock = clock
+        self._observe = observe
         self._unfinished: dict[str, _Story] = {}
         self._ended: OrderedDict[str, _Story] = OrderedDict()
 
@@ -43,6 +49,7 @@ class Listeners:
         story = self._unfinished.setdefault(job_id, _Story(created))
         number = self.number(job_id, created)
         story.events.append(Event(number, happening))
+        self._observe(job_id, created, happening)
         for future in story.waiting:
             if not future.done():
                 future.set_result(None)

@@ -7,7 +7,7 @@ hashed in a thread while the next ones arrive. Must not know who wants the file.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -56,7 +56,9 @@ class _Mismatch(Exception):
 
 
 class Downloader:
-    """Fetches files to `shelf` within `room`. In seconds: `deadline` for one file, `room_patience` for room."""
+    """Fetches files to `shelf` within `room`. In seconds: `deadline` for one file, `room_patience` for room.
+
+    `heard` is called with "done" or "failed" and the file's size in bytes after each."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Downloader:
         deadline: float = 7200.0,
         room_patience: float = 120.0,
         source: str = "",
+        heard: Callable[[str, int], None] = lambda *_: None,
     ) -> None:
         self._client = client
         self._shelf = shelf
@@ -74,6 +77,7 @@ class Downloader:
         self._deadline = deadline
         self._room_patience = room_patience
         self._source = source
+        self._heard = heard
         self._refused: Memory[Place, None] = Memory(0.0)
 
     async def fetch(self, place: Place, remote: RemoteFile, tell: Tell) -> None:
@@ -87,7 +91,7 @@ class Downloader:
                 try:
                     if not await asyncio.to_thread(self._shelf.is_whole, place):
                         await self._reserve(place, remote.size)
-                        await self._bring(place, remote, speed, tell)
+                        await self._told(remote.size, self._bring(place, remote, speed, tell))
                 finally:
                     lock.close()
         except DownloadFailed as error:
@@ -96,6 +100,14 @@ class Downloader:
         except TimeoutError as error:
             text = f"{remote.version.title} did not come within {self._deadline:g} s; what has come is kept"
             raise ModelUnavailable(text) from error
+
+    async def _told(self, size: int, download: Coroutine[None, None, None]) -> None:
+        try:
+            await download
+        except Exception:
+            self._heard("failed", size)
+            raise
+        self._heard("done", size)
 
     async def _turn(self, place: Place, speed: Speedometer, tell: Tell) -> FileLock:
         """The lock of the part, once whoever downloads the same file has ended, or died."""

@@ -8,6 +8,7 @@ class TestMyEngine(EngineConformance):
 import asyncio
 import signal
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -16,13 +17,27 @@ from typing import Protocol
 
 import pytest
 
-from orchestrator.errors import FieldError, QueueFull
-from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry, WorkSource
-from orchestrator.jobs.job import Cancelled, Ended, Event, Failed, Fetching, Queued, Requeued, Running, State, Succeeded
+from orchestrator.errors import FieldError, LimitReached, QueueFull
+from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Outbox, Retry, WorkSource
+from orchestrator.jobs.job import (
+    Cancelled,
+    Delivery,
+    Ended,
+    Event,
+    Failed,
+    Fetching,
+    JobSpec,
+    Queued,
+    Requeued,
+    Running,
+    State,
+    Succeeded,
+)
 from tests.engines.jobs import spec, wants
 
 LEASE_SECONDS = 1.0
 AFFINITY_SECONDS = 1.0
+AVOID_SECONDS = 5.0
 LOST = Failed(code="backend_lost", detail="it is gone")
 PICTURE = Succeeded(image="x.png", expires_at=time.time() + 3600)
 
@@ -37,6 +52,7 @@ class Opened:
 
     engine: JobEngine
     source: Sources
+    outbox: Outbox
 
 
 async def lease(source: WorkSource, *warm: str, **more: object) -> Lease:
@@ -60,13 +76,19 @@ async def state(engine: JobEngine, job_id: str) -> State:
     return job.state
 
 
+async def delivery(engine: JobEngine, job: JobSpec) -> Delivery | None:
+    kept = await engine.get(job.id)
+    assert kept is not None
+    return kept.delivery
+
+
 async def story(engine: JobEngine, job_id: str, after: int = 0) -> list[Event]:
     async with asyncio.timeout(10):
         return [event async for event in engine.events(job_id, after)]
 
 
 class EngineConformance:
-    """`open` takes `waiting_limit`; the lease and the affinity it must set as above."""
+    """`open` takes `waiting_limit`; the lease, the affinity and the time of avoidance it must set as above."""
 
     def open(self, folder: Path, *, waiting_limit: int = 100) -> AbstractAsyncContextManager[Opened]:
         raise NotImplementedError
@@ -110,6 +132,33 @@ class EngineConformance:
             assert caught.value.retry_after >= 1
             await lease(opened.source("one"))
             assert await opened.engine.submit(spec())
+
+    async def test_an_owner_has_so_many_jobs_at_once_and_others_are_not_held_up(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            for fetching in (False, True):
+                assert await opened.engine.submit(spec(owner="a"), fetching=fetching, at_once=2)
+            held = await lease(opened.source("one"))
+            one_more = spec(owner="a")
+            for attempt in (opened.engine.submit(one_more, at_once=2), opened.engine.ensure_share("a", 2)):
+                with pytest.raises(LimitReached) as caught:
+                    await attempt
+                assert [field.field for field in caught.value.fields] == ["jobs"]
+                assert caught.value.retry_after >= 1
+            assert await opened.engine.get(one_more.id) is None
+            await opened.engine.ensure_share("a", None)
+            await opened.engine.ensure_share("b", 1)
+            assert await opened.engine.submit(spec(owner="b"), at_once=1)
+            assert not await opened.engine.submit(held.spec, at_once=1)  # known, which is no matter of limits
+            await held.done(PICTURE, ())
+            await opened.engine.ensure_share("a", 2)
+            assert await opened.engine.submit(one_more, at_once=2)
+
+    async def test_jobs_submitted_in_the_same_moment_do_not_pass_an_owners_limit(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            tries = [opened.engine.submit(spec(owner="a"), at_once=3) for _ in range(8)]
+            became = await asyncio.gather(*tries, return_exceptions=True)
+            assert sum(one is True for one in became) == 3
+            assert sum(isinstance(one, LimitReached) for one in became) == 5
 
     async def test_all_survives_a_restart_of_the_engine(self, tmp_path: Path) -> None:
         waiting, done = spec(), spec()
@@ -276,6 +325,36 @@ class EngineConformance:
             told = [event.happening for event in await story(opened.engine, job.id)]
             assert [event.attempt for event in told if isinstance(event, Requeued)] == [2, 3]
 
+    async def test_a_lost_job_goes_to_another_backend_than_the_one_that_lost_it(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            one, two = opened.source("one"), opened.source("two")
+            job = spec()
+            await opened.engine.submit(job)
+            held = await lease(one)
+            asking = asyncio.create_task(lease(one, ahead=False))
+            other = asyncio.create_task(lease(two))
+            await asyncio.sleep(0.05)  # both wait, the one that loses it first
+            assert await held.retry(LOST) is Retry.AGAIN
+            assert (await other).spec == job
+            asking.cancel()
+
+    async def test_a_lost_job_waits_a_while_for_a_busy_backend_and_holds_up_nobody(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            one, two = opened.source("one"), opened.source("two")
+            lost, busy, other = spec(), spec(), spec()
+            for job, source in ((lost, one), (busy, two)):
+                await opened.engine.submit(job)
+                held = await lease(source)
+                if job is lost:
+                    losing = held
+            await losing.retry(LOST)
+            assert await nothing_for(one)
+            await opened.engine.submit(other)
+            assert (await lease(one)).spec == other
+            # Nobody else has taken it in time: better there than nowhere.
+            async with asyncio.timeout(30):
+                assert (await one.lease(wants())).spec == lost
+
     async def test_a_retry_may_wait(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:
             await opened.engine.submit(spec())
@@ -312,6 +391,69 @@ class EngineConformance:
             assert (held.spec.id, held.attempt, held.resumed) == (job.id, 2, False)
             assert await held.done(PICTURE, ())
 
+    # Webhooks
+
+    async def test_a_jobs_webhook_is_due_with_its_end_whatever_that_is_and_no_sooner(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            hook, engine, source = "https://a.example/x", opened.engine, opened.source("one")
+            done, failed, stopped, lost, quiet = jobs = [spec(webhook=hook) for _ in range(4)] + [spec()]
+            for job in jobs:
+                await engine.submit(job)
+            waiting, unfetched, late = spec(webhook=hook), spec(webhook=hook), spec(webhook=hook, patience=0.3)
+            assert await opened.outbox.due(10) == []
+            assert await delivery(engine, done) == Delivery("waiting")
+            held = {job.id: await lease(source) for job in jobs}
+            held = {one.spec.id: one for one in held.values()}
+            await held[done.id].done(PICTURE, ())
+            await held[failed.id].failed(LOST, ())
+            await held[stopped.id].stopped(())
+            await held[quiet.id].done(PICTURE, ())
+            again = held[lost.id]
+            for _ in range(2):
+                assert await again.retry(LOST) is Retry.AGAIN
+                again = await lease(source)
+            assert set(await opened.outbox.due(10)) == {done.id, failed.id, stopped.id}
+            assert await again.retry(LOST) is Retry.ENDED
+            await engine.submit(unfetched, fetching=True)
+            await engine.unfetched(unfetched, LOST)
+            await engine.submit(waiting)
+            await engine.cancel(waiting.id)
+            await engine.submit(late)
+            await story(engine, late.id)
+            expected = {done.id, failed.id, stopped.id, lost.id, unfetched.id, waiting.id, late.id}
+            assert set(await opened.outbox.due(10)) == expected
+            assert len(await opened.outbox.due(3)) == 3
+            assert await delivery(engine, quiet) is None
+
+    async def test_what_is_due_survives_a_restart_and_is_tried_again_later_until_it_is_told(
+        self, tmp_path: Path
+    ) -> None:
+        job = spec(webhook="https://a.example/x")
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(job)
+            await (await lease(opened.source("one"))).done(PICTURE, ())
+        async with self.open(tmp_path) as opened:
+            assert await opened.outbox.due(10) == [job.id]
+            await opened.outbox.postponed(job.id, "answered 500", 0.4)
+            assert await opened.outbox.due(10) == []
+            pending = await delivery(opened.engine, job)
+            assert pending is not None
+            assert (pending.state, pending.tries, pending.answer) == ("pending", 1, "answered 500")
+            await asyncio.sleep(0.5)
+            assert await opened.outbox.due(10) == [job.id]
+            await opened.outbox.delivered(job.id, "answered 200")
+            assert await opened.outbox.due(10) == []
+            assert await delivery(opened.engine, job) == Delivery("delivered", 2, "answered 200")
+
+    async def test_a_webhook_that_is_given_up_is_due_no_more_and_shown_so(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec(webhook="https://a.example/x")
+            await opened.engine.submit(job)
+            await opened.engine.cancel(job.id)
+            await opened.outbox.given_up(job.id, "answered 410")
+            assert await opened.outbox.due(10) == []
+            assert await delivery(opened.engine, job) == Delivery("dead", 1, "answered 410")
+
     # Order
 
     async def test_jobs_come_in_the_order_of_priority_and_then_of_age(self, tmp_path: Path) -> None:
@@ -330,6 +472,45 @@ class EngineConformance:
             source = opened.source("one")
             taken = [(await lease(source)).spec.owner for _ in range(5)]
             assert taken == ["many", "few", "many", "few", "many"]
+
+    async def test_of_any_jobs_taken_each_owner_that_waits_has_had_as_many_as_the_others(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            left = Counter({"a": 12, "b": 7, "c": 3})
+            for owner, jobs in left.items():
+                for _ in range(jobs):
+                    await opened.engine.submit(spec(owner=owner))
+            source, had = opened.source("one"), Counter[str]()
+            while left.total():
+                owner = (await lease(source)).spec.owner
+                had[owner] += 1
+                left[owner] -= 1
+                waiting = [had[one] for one in left if left[one]]
+                assert max(waiting, default=0) - min(waiting, default=0) <= 1, had
+
+    async def test_who_comes_late_is_not_behind_what_others_have_piled_up(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            source = opened.source("one")
+            for _ in range(10):
+                await opened.engine.submit(spec(owner="many"))
+            for _ in range(4):
+                await lease(source)
+            taken = []
+            for _ in range(3):  # comes back with one job as soon as the one before is taken
+                await opened.engine.submit(spec(owner="few"))
+                taken += [(await lease(source)).spec.owner for _ in range(2)]
+            assert taken.count("few") == 3
+            assert all(one in taken[n : n + 3] for n in range(4) for one in ("few", "many"))
+
+    async def test_what_an_owner_has_piled_up_at_one_priority_does_not_count_at_another(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            for _ in range(5):
+                await opened.engine.submit(spec(owner="many", priority=2))
+            await opened.engine.submit(spec(owner="other"))
+            await opened.engine.submit(spec(owner="many"))
+            for _ in range(3):
+                await opened.engine.submit(spec(owner="other"))
+            source = opened.source("one")
+            assert [(await lease(source)).spec.owner for _ in range(3)] == ["other", "many", "other"]
 
     async def test_a_loaded_model_is_preferred_but_no_job_is_passed_over_for_long(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:

@@ -9,12 +9,20 @@ import pytest
 from orchestrator.errors import StorageError
 from orchestrator.jobs.sqlite import Dials, SqliteEngine
 from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
-from tests.engines.conformance import AFFINITY_SECONDS, LEASE_SECONDS, EngineConformance, Opened, lease, nothing_for
+from tests.engines.conformance import (
+    AFFINITY_SECONDS,
+    AVOID_SECONDS,
+    LEASE_SECONDS,
+    EngineConformance,
+    Opened,
+    lease,
+    nothing_for,
+)
 from tests.engines.jobs import spec, wants
 
 
 def opened(folder: Path, **more: int) -> SqliteEngine:
-    dials = Dials(affinity=AFFINITY_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more)
+    dials = Dials(affinity=AFFINITY_SECONDS, avoid=AVOID_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more)
     return SqliteEngine(folder / "jobs.sqlite", dials)
 
 
@@ -23,7 +31,7 @@ class TestSqliteEngine(EngineConformance):
         @asynccontextmanager
         async def both_sides() -> AsyncGenerator[Opened, None]:
             async with opened(folder, waiting_limit=waiting_limit) as engine:
-                yield Opened(engine, engine.source)
+                yield Opened(engine, engine.source, engine.outbox)
 
         return both_sides()
 
@@ -64,6 +72,22 @@ async def test_jobs_are_forgotten_with_their_images(tmp_path: Path) -> None:
         now[0] = 1050.0
         assert await engine.forget_expired() == 1
         assert await engine.get(job.id) is None
+
+
+async def test_a_job_whose_webhook_is_not_told_yet_outlives_its_image_and_one_given_up_is_kept_to_be_asked_for(
+    tmp_path: Path,
+) -> None:
+    now = [1000.0]
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=0.02, kept=50), clock=lambda: now[0]) as engine:
+        job = spec(created=1000.0, webhook="https://a.example/x")
+        await engine.submit(job)
+        await engine.cancel(job.id)
+        now[0] = 80000.0
+        assert await engine.forget_expired() == 0
+        await engine.outbox.given_up(job.id, "answered 500")
+        assert await engine.forget_expired() == 0
+        now[0] = 80050.0
+        assert await engine.forget_expired() == 1
 
 
 async def test_a_file_of_a_newer_version_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ def made(kind: type[errors.OrchestratorError]) -> errors.OrchestratorError:
 
 def test_an_error_that_was_written_down_by_its_code_comes_back_as_it_was() -> None:
     for kind in every_class():
-        if kind not in (errors.QueueFull, errors.JobUnfinished):
-            again = errors.from_code(made(kind).code, "what happened")
+        if not issubclass(kind, errors.JobUnfinished):
+            again = errors.from_code(made(kind).code, "what happened", retry_after=7.0)
             assert (type(again), again.detail) == (kind, "what happened")
+            assert getattr(again, "retry_after", 7.0) == 7.0
     assert type(errors.from_code("internal_error", "")) is errors.OrchestratorError
 
 
@@ -43,7 +44,7 @@ def test_only_waiting_makes_a_retry_worth_it() -> None:
     retryable = {kind for kind in every_class() if made(kind).retryable}
     assert errors.QueueFull in retryable
     assert {kind for kind in retryable if issubclass(kind, errors.ModelError)} == {errors.ModelUnavailable}
-    assert not {kind for kind in retryable if issubclass(kind, errors.RequestError)}
+    assert {kind for kind in retryable if issubclass(kind, errors.RequestError)} == {errors.LimitReached}
 
 
 def test_the_tree_in_the_docstring_names_every_class() -> None:

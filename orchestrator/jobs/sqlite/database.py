@@ -57,6 +57,20 @@ MIGRATIONS = (
     ALTER TABLE jobs ADD COLUMN fetched REAL;
     CREATE INDEX jobs_fetching ON jobs (created) WHERE state = 'fetching';
     """,
+    """
+    CREATE INDEX jobs_unfinished ON jobs (owner) WHERE ended IS NULL;
+    DROP INDEX jobs_by_owner;
+    CREATE INDEX jobs_by_owner ON jobs (owner, priority, turn) WHERE state = 'queued';
+    """,
+    """
+    ALTER TABLE jobs ADD COLUMN webhook TEXT NOT NULL DEFAULT '';
+    -- When the webhook is to be told of the job's end.
+    ALTER TABLE jobs ADD COLUMN hook_due REAL;
+    ALTER TABLE jobs ADD COLUMN hook_state TEXT NOT NULL DEFAULT '';
+    ALTER TABLE jobs ADD COLUMN hook_tries INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE jobs ADD COLUMN hook_told TEXT NOT NULL DEFAULT '';
+    CREATE INDEX jobs_to_tell ON jobs (hook_due) WHERE hook_due IS NOT NULL;
+    """,
 )
 """Each takes a file from the version of its number to the next; never changed once released."""
 

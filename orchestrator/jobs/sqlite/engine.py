@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
-from orchestrator.errors import QueueFull, StorageError
+from orchestrator.errors import FieldError, LimitReached, QueueFull, StorageError
 from orchestrator.jobs.engine import Cancellation, Stats
 from orchestrator.jobs.job import (
     Cancelled,
+    Delivery,
     Ended,
     Event,
     Failed,
@@ -26,9 +28,10 @@ from orchestrator.jobs.job import (
     spec_from_json,
     timings_from_json,
 )
-from orchestrator.jobs.listeners import Listeners, number_at
+from orchestrator.jobs.listeners import Listeners, Observe, number_at
 from orchestrator.jobs.sqlite import records
 from orchestrator.jobs.sqlite.database import Database
+from orchestrator.jobs.sqlite.outbox import SqliteOutbox
 from orchestrator.jobs.sqlite.source import Desk, Dials, SqliteSource
 
 log = logging.getLogger(__name__)
@@ -44,11 +47,17 @@ class SqliteEngine:
     One service a file: what one process tells its listeners, another does not hear.
     """
 
-    def __init__(self, path: Path, dials: Dials | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: Path,
+        dials: Dials | None = None,
+        clock: Callable[[], float] = time.time,
+        observe: Observe = lambda *_: None,
+    ) -> None:
         self._dials = dials or Dials()
         self._clock = clock
         self._database = Database(path)
-        self._listeners = Listeners(clock)
+        self._listeners = Listeners(clock, observe)
         self._desk = Desk(self._database, self._listeners, self._dials, clock)
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -67,6 +76,11 @@ class SqliteEngine:
             await asyncio.wait({task})
         await self._database.__aexit__(kind, error, trace)
 
+    @property
+    def outbox(self) -> SqliteOutbox:
+        """The webhooks that are to be told."""
+        return SqliteOutbox(self._database, self._clock, self._dials.kept)
+
     def source(self, backend: str) -> SqliteSource:
         """Where the backend of that name takes its jobs from; it keeps the name over a restart."""
         return SqliteSource(self._desk, backend)
@@ -79,9 +93,11 @@ class SqliteEngine:
         until = self._clock() + grace
         return await self._database.run(lambda db: records.adopt(db, until))
 
-    async def submit(self, spec: JobSpec, *, fetching: bool = False) -> bool:
-        """Accepts a job. False: the id is known. Raises QueueFull and StorageError."""
-        became = await self._desk.submit(spec, "fetching" if fetching else "queued")
+    async def submit(self, spec: JobSpec, *, fetching: bool = False, at_once: int | None = None) -> bool:
+        """Accepts a job. False: the id is known. Raises LimitReached, QueueFull and StorageError."""
+        became = await self._desk.submit(spec, "fetching" if fetching else "queued", at_once)
+        if became == "at its share":
+            raise self._share_taken(at_once)
         if became == "full":
             raise self.queue_full()
         return became == "new"
@@ -109,6 +125,16 @@ class SqliteEngine:
         """Raises QueueFull when a job that comes now would find no room, as far as is known without asking."""
         if self._desk.waiting >= self._dials.waiting_limit:
             raise self.queue_full()
+
+    async def ensure_share(self, owner: str, at_once: int | None) -> None:
+        """Raises LimitReached when the owner has that many unfinished jobs."""
+        if at_once is not None and await self._database.run(lambda db: records.unfinished_of(db, owner)) >= at_once:
+            raise self._share_taken(at_once)
+
+    def _share_taken(self, at_once: int | None) -> LimitReached:
+        complaint = FieldError("jobs", f"at most {at_once} at once")
+        wait = max(1.0, self._desk.run_times.wait(0, self._desk.backends))
+        return LimitReached(f"This API key has {at_once} jobs that have not ended", [complaint], retry_after=wait)
 
     def queue_full(self) -> QueueFull:
         """The error for a job that finds no room, with `retry_after` from what the newest jobs took."""
@@ -177,7 +203,7 @@ class SqliteEngine:
     def _job(self, found: records.Found) -> Job:
         spec, row = spec_from_json(found.spec), found.row
         timings = spec.timings + (timings_from_json(row["timings"]) if row["timings"] else ())
-        return Job(spec, self._state(spec, found), row["losses"] + 1, timings, row["ended"])
+        return Job(spec, self._state(spec, found), row["losses"] + 1, timings, row["ended"], _delivery(row))
 
     def _state(self, spec: JobSpec, found: records.Found) -> State:
         if found.row["end"]:
@@ -227,3 +253,17 @@ class SqliteEngine:
         late = await self._database.run(lambda db: records.give_up_late(db, reason, *times))
         for job_id in late:
             await self._desk.tell_end(job_id)
+
+
+def _delivery(row: sqlite3.Row) -> Delivery | None:
+    if not row["webhook"]:
+        return None
+    return Delivery(_delivery_state(row), row["hook_tries"], row["hook_told"], row["hook_due"])
+
+
+def _delivery_state(row: sqlite3.Row) -> Literal["waiting", "pending", "delivered", "dead"]:
+    if row["hook_due"] is not None:
+        return "pending"
+    if row["ended"] is None:
+        return "waiting"
+    return "dead" if row["hook_state"] == "dead" else "delivered"

@@ -16,6 +16,10 @@ MOST_LOSSES = 2
 """So often a job that was lost runs again."""
 
 
+Became = Literal["new", "known", "at its share", "full"]
+"""What became of a job that was submitted."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A job as it is written; `place` is how many are before it in the queue."""
@@ -51,6 +55,12 @@ def unfinished(db: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row["id"] for row in rows)
 
 
+def unfinished_of(db: sqlite3.Connection, owner: str) -> int:
+    """How many of the owner's jobs have not ended."""
+    count = "SELECT count(*) FROM jobs WHERE owner = ? AND ended IS NULL"
+    return int(db.execute(count, (owner,)).fetchone()[0])
+
+
 def spec(db: sqlite3.Connection, job_id: str) -> bytes:
     """The job's spec as JSON."""
     return bytes(db.execute("SELECT spec FROM specs WHERE id = ?", (job_id,)).fetchone()[0])
@@ -69,11 +79,19 @@ def read(db: sqlite3.Connection, job_id: str) -> Found | None:
 
 
 def insert(
-    db: sqlite3.Connection, job: JobSpec, text: bytes, limit: int, state: Literal["fetching", "queued"]
-) -> Literal["new", "known", "full"]:
-    """Writes a job whose JSON is `text`, unless its id is known or `limit` jobs wait already."""
+    db: sqlite3.Connection,
+    job: JobSpec,
+    text: bytes,
+    limit: int,
+    state: Literal["fetching", "queued"],
+    at_once: int | None = None,
+) -> Became:
+    """Writes a job whose JSON is `text`, unless its id is known, its owner has `at_once` unfinished ones, or `limit`
+    jobs wait already."""
     if db.execute("SELECT 1 FROM jobs WHERE id = ?", (job.id,)).fetchone():
         return "known"
+    if at_once is not None and unfinished_of(db, job.owner) >= at_once:
+        return "at its share"
     if waiting(db) >= limit:
         return "full"
     classes = json.dumps(sorted(job.classes))
@@ -81,9 +99,9 @@ def insert(
     needs = db.execute("SELECT id FROM needs WHERE classes = ?", (classes,)).fetchone()[0]
     turn, give_up = _next_turn(db, job.owner, job.priority), job.created + job.patience
     db.execute(
-        "INSERT INTO jobs (id, state, priority, turn, created, give_up, available, model, needs, owner)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (job.id, state, job.priority, turn, job.created, give_up, 0.0, job.model, needs, job.owner),
+        "INSERT INTO jobs (id, state, priority, turn, created, give_up, available, model, needs, owner, webhook)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (job.id, state, job.priority, turn, job.created, give_up, 0.0, job.model, needs, job.owner, job.webhook),
     )
     db.execute("INSERT INTO specs (id, spec) VALUES (?, ?)", (job.id, text))
     return "new"
@@ -130,7 +148,10 @@ def end(
         "expires": expires,
         "fence": fence,
     }
-    update = "UPDATE jobs SET state = :state, end = :end, timings = :timings, ended = :now, expires = :expires"
+    update = (
+        "UPDATE jobs SET state = :state, end = :end, timings = :timings, ended = :now, expires = :expires,"
+        " hook_due = CASE WHEN webhook != '' THEN :now END"
+    )
     return db.execute(f"{update} WHERE id = :id{held}", values).rowcount == 1
 
 
@@ -184,12 +205,13 @@ def give_up_late(db: sqlite3.Connection, reason: Failed, now: float, expires: fl
 
 
 def forget_expired(db: sqlite3.Connection, now: float) -> int:
-    """Deletes the jobs whose image is gone."""
-    return db.execute("DELETE FROM jobs WHERE expires <= ?", (now,)).rowcount
+    """Deletes the jobs whose image is gone, but for those whose webhook is still to be told."""
+    return db.execute("DELETE FROM jobs WHERE expires <= ? AND hook_due IS NULL", (now,)).rowcount
 
 
 def _next_turn(db: sqlite3.Connection, owner: str, priority: int) -> int:
-    own = db.execute("SELECT max(turn) FROM jobs WHERE owner = ? AND state = 'queued'", (owner,)).fetchone()[0]
+    last = "SELECT max(turn) FROM jobs WHERE owner = ? AND priority = ? AND state = 'queued'"
+    own = db.execute(last, (owner, priority)).fetchone()[0]
     # A newcomer's first turn is in the round that is being served, whatever others have piled up behind it.
     return max(_first_turn(db, priority), -1 if own is None else own + 1)
 

@@ -5,10 +5,10 @@ import pytest
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
-from orchestrator.errors import NoBackend
+from orchestrator.errors import DeviceFault, NoBackend
 from tests.fakes.comfyui import FakeComfyUI
-from tests.unit.comfy.graphs import AT_ONCE, QUICK
-from tests.unit.comfy.test_client import until
+from tests.unit.comfy.graphs import AT_ONCE, QUICK, picture_graph
+from tests.unit.comfy.test_client import new_id, until
 
 A = {"input": {"required": {}}, "output": [], "output_node": False}
 
@@ -86,3 +86,29 @@ async def test_a_snapshot_is_a_frozen_copy():
         assert pool.snapshot()[0].busy
         with pytest.raises(FrozenInstanceError):
             state.busy = True
+
+
+async def test_a_backend_that_was_never_reached_says_why():
+    async with FakeComfyUI() as fake:
+        pass
+    async with Pool([BackendClient(fake.url, name="gone", limits=QUICK, backoff=AT_ONCE)], backoff=AT_ONCE) as pool:
+        await until(lambda: pool.snapshot()[0].reason)
+        assert pool.snapshot()[0].connection == "connecting"
+        assert "no connection" in pool.snapshot()[0].reason
+
+
+async def test_a_remote_backend_whose_device_failed_is_quarantined_until_it_was_restarted():
+    fake = FakeComfyUI()
+    fake.faults.raise_in, fake.faults.raised = "KSampler", ("RuntimeError", "CUDA error: unspecified launch failure")
+    async with pool_of(fake) as pool:
+        with pytest.raises(DeviceFault):
+            await pool.places[0].backend.run(picture_graph(), new_id(), "9", deadline=10)
+        await until(lambda: pool.snapshot()[0].connection == "quarantined")
+        assert "launch failure" in pool.snapshot()[0].reason
+        assert not pool.ready
+        assert pool.places[0].down.is_set()
+        fake.faults.raise_in = ""
+        await fake.restart()
+        await until(lambda: pool.ready)
+        assert await pool.places[0].backend.run(picture_graph(), new_id(), "9", deadline=10)
+        assert (pool.snapshot()[0].jobs_lost, pool.snapshot()[0].jobs_done) == (1, 1)

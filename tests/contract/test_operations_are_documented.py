@@ -1,0 +1,32 @@
+"""docs/operations.md and the code name the same settings and the same metrics."""
+
+import re
+from pathlib import Path
+
+from orchestrator.settings import Settings
+from orchestrator.telemetry.metrics import Metrics
+
+OPERATIONS = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
+
+
+def first_cells(heading: str) -> list[str]:
+    """The first cells of the table that begins with this heading."""
+    table = OPERATIONS.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0]
+    return [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+
+
+def test_every_setting_is_documented_and_nothing_else_is() -> None:
+    named = [name.strip() for cell in first_cells("setting") for name in cell.split(",")]
+    assert sorted(named) == sorted(Settings.model_fields)
+
+
+def test_every_metric_is_documented_with_its_labels_and_nothing_else_is() -> None:
+    table = OPERATIONS.split("| metric |", 1)[1].split("\n\n", 1)[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in table.splitlines()[2:]]
+    documented = {name: set(filter(None, labels.split(", "))) for name, labels in rows}
+    assert documented == Metrics().described
+
+
+def test_every_variable_of_the_environment_that_is_named_is_one() -> None:
+    named: set[str] = set(re.findall(r"ORCHESTRATOR_([A-Z_]+)", OPERATIONS)) - {"URL", ""}  # URL is the node pack's
+    assert named <= {name.upper() for name in Settings.model_fields}

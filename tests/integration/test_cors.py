@@ -1,0 +1,80 @@
+"""Pages of other origins, as a browser sends their requests."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.comfyui import FakeComfyUI
+from tests.integration.callers import a_key
+from tests.integration.pictures import values
+from tests.integration.services import Client, Service, ready
+
+PAGE = "https://studio.example"
+ALLOWED = "Access-Control-Allow-Origin"
+
+
+async def preflight(client: Client, origin: str, path: str = "/widgets/inpaint") -> dict[str, str]:
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    async with client.options(path, headers=asked) as answer:
+        return {"status": str(answer.status), **answer.headers}
+
+
+async def test_no_page_may_read_an_answer_by_default(fake: FakeComfyUI, start: Service) -> None:
+    client = await ready(await start(fake.url))
+    answer = await preflight(client, PAGE)
+    assert answer["status"] == "405"
+    assert not [name for name in answer if name.startswith("Access-Control")]
+    async with client.get("/widgets", headers={"Origin": PAGE}) as read:
+        assert ALLOWED not in read.headers
+
+
+async def test_a_listed_page_may_ask_first_and_read_answers_and_errors_and_events(
+    fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    client = await ready(await start(fake.url, api_keys="required", cors_origins=[PAGE + "/"]))
+    asked = await preflight(client, PAGE)
+    assert asked["status"] == "204"
+    assert asked[ALLOWED] == PAGE
+    assert "POST" in asked["Access-Control-Allow-Methods"]
+    assert {"x-api-key", "authorization", "idempotency-key"} <= {
+        name.strip().lower() for name in asked["Access-Control-Allow-Headers"].split(",")
+    }
+    headers = {"Origin": PAGE} | a_key(tmp_path, "studio")
+    async with client.post("/widgets/inpaint", json=values(), headers=headers) as done:
+        assert done.status == 200
+        job_id = done.headers["X-Job-Id"]
+        assert done.headers[ALLOWED] == PAGE
+        exposed = {name.strip() for name in done.headers["Access-Control-Expose-Headers"].split(",")}
+        assert {"X-Job-Id", "X-Seed", "Location", "Retry-After"} <= exposed
+    for path, status in ((f"/jobs/{job_id}/events", 200), ("/jobs/none", 404), ("/nowhere", 404)):
+        async with client.get(path, headers=headers) as answer:
+            assert (answer.status, answer.headers[ALLOWED]) == (status, PAGE)
+            assert answer.headers["Vary"] == "Origin"
+    async with client.get("/widgets", headers={"Origin": PAGE}) as refused:
+        assert (refused.status, refused.headers[ALLOWED]) == (401, PAGE)
+
+
+@pytest.mark.parametrize(
+    "other", ["https://evil.example", "null", "https://studio.example.evil", "http://studio.example"]
+)
+async def test_other_pages_stay_out_where_some_are_listed(other: str, fake: FakeComfyUI, start: Service) -> None:
+    client = await ready(await start(fake.url, cors_origins=[PAGE]))
+    answer = await preflight(client, other)
+    assert (answer["status"], answer.get(ALLOWED)) == ("405", None)
+    assert answer["Vary"] == "Origin"
+
+
+async def test_without_keys_another_sites_page_sets_nothing_going(fake: FakeComfyUI, start: Service) -> None:
+    client = await ready(await start(fake.url, cors_origins=[PAGE]))
+    for origin, site, status in (
+        ("https://evil.example", "cross-site", 403),
+        (PAGE, "cross-site", 200),
+        ("http://127.0.0.1:8188", "same-site", 200),
+        ("http://127.0.0.1:8080", "same-origin", 200),
+    ):
+        sent = {"Origin": origin, "Sec-Fetch-Site": site}
+        async with client.post("/widgets/inpaint", json=values(), headers=sent) as answer:
+            assert answer.status == status, await answer.text()
+        async with client.get("/widgets", headers=sent) as looked:
+            assert looked.status == 200
+    assert len(fake.requests("POST /prompt")) == 3

@@ -1,0 +1,115 @@
+"""The OpenAPI description against the service: whole, and no request that follows from it is answered with a 5xx."""
+
+import asyncio
+from collections import Counter
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from aiohttp import web
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from orchestrator.api.access import PUBLIC
+from orchestrator.api.routes import ROUTES
+from orchestrator.callers.caller import Right
+from tests.fakes.comfyui import FakeComfyUI
+from tests.integration.callers import a_key
+from tests.integration.pictures import box_mask, plain, text, values
+from tests.integration.services import Client, Service, ready
+
+CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+EXAMPLES = 25
+"""Of each operation, in each mode."""
+PAGES = {"/", "/page/{folder}/{name}"}
+"""For people, and so not described."""
+PICTURES = {"image": text(plain()), "mask": text(box_mask())}
+
+
+async def description(client: Client) -> Any:
+    async with client.get("/openapi.json") as answer:
+        assert answer.status == 200
+        return await answer.json()
+
+
+async def test_every_route_is_described_and_nothing_else_is(fake: FakeComfyUI, start: Service) -> None:
+    document = await description(await ready(await start(fake.url)))
+    described = {(method, path) for path, operations in document["paths"].items() for method in operations}
+    served = {
+        (route.method.lower(), route.path.replace("{name}", name))
+        for route in ROUTES
+        if isinstance(route, web.RouteDef) and route.path not in PAGES
+        for name in ("inpaint", "txt2img")
+    }
+    assert described == served
+
+
+async def test_where_keys_are_asked_for_the_description_says_so(
+    fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    document = await description(await ready(await start(fake.url, api_keys="required")))
+    assert document["security"] == [{"bearer": []}, {"key": []}]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            is_open = path in PUBLIC
+            assert (operation.get("security") == []) == is_open, path
+            assert ("401" in operation["responses"]) == (not is_open), path
+
+
+# The service runs beside the strategies and draws random numbers of its own, which hypothesis takes for theirs.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_no_request_made_of_the_description_or_against_it_is_a_server_error(
+    keyed: bool, mode: GenerationMode, fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    client = await ready(await start(fake.url, fetch_seconds=0.5, api_keys="required" if keyed else "off"))
+    headers = a_key(tmp_path, "alice", Right.RUN, Right.OPERATE) if keyed else {}
+    async with client.post("/widgets/inpaint", json=values(), headers=headers) as answer:
+        job_id = answer.headers["X-Job-Id"]
+    document, base = await description(client), str(client.make_url("")).rstrip("/")
+    statuses: Counter[int] = Counter()
+    for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        # Calls block, so they are made from a thread; the service answers from this loop.
+        await asyncio.to_thread(try_out, found.ok(), mode, base, headers, job_id, statuses)
+    assert sum(count for status, count in statuses.items() if 400 <= status < 500) > 20
+    if mode is GenerationMode.POSITIVE:
+        assert statuses[200] > 20
+        assert len(fake.requests("POST /prompt")) > 5  # some were good enough to be run
+
+
+def try_out(
+    operation: Any, mode: GenerationMode, base: str, headers: dict[str, str], job_id: str, statuses: Counter[int]
+) -> None:
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), real=st.booleans())
+    def examples(case: Case, real: bool) -> None:
+        if real:  # what no schema can tell: pictures, models and jobs that there are
+            if isinstance(case.body, dict) and "prompt" in case.body:
+                case.body |= {"model": "demo"} | {name: PICTURES[name] for name in PICTURES if name in case.body}
+            if isinstance(case.path_parameters, dict) and "id" in case.path_parameters:
+                case.path_parameters["id"] = job_id
+        response = case.call(base_url=base, headers=headers, timeout=30)
+        statuses[response.status_code] += 1
+        case.validate_response(response, checks=CHECKS)
+
+    # Nothing can be wrong with a request that takes nothing.
+    with suppress(Unsatisfiable) if mode is GenerationMode.NEGATIVE else nullcontext():
+        examples()

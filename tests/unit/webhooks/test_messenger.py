@@ -1,0 +1,115 @@
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from orchestrator.images.guard import AddressGuard
+from orchestrator.jobs.job import Delivery, Job
+from orchestrator.jobs.sqlite import Dials, SqliteEngine
+from orchestrator.webhooks.messenger import DELAYS, Messenger
+from orchestrator.webhooks.sender import Sender
+from orchestrator.webhooks.signing import WebhookSigner
+from tests.engines.jobs import spec
+from tests.fakes.receiver import Receiver
+
+QUICK = (0.05, 0.05, 0.05)
+
+
+@asynccontextmanager
+async def telling(folder: Path, heard: list[str], delays: tuple[float, ...] = QUICK) -> AsyncIterator[SqliteEngine]:
+    """An engine whose webhooks are told while it lasts."""
+    guard = AddressGuard(["127.0.0.0/8"])
+    async with (
+        SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05)) as engine,
+        Sender(guard, timeout=5, user_agent="test/1") as sender,
+    ):
+        signer = WebhookSigner(b"r" * 32)
+        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: {"id": job.id}, delays, heard.append)
+        task = asyncio.create_task(messenger.run())
+        yield engine
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def ended(engine: SqliteEngine, url: str) -> str:
+    """A job that has ended."""
+    job = spec(webhook=url)
+    await engine.submit(job)
+    await engine.cancel(job.id)
+    return job.id
+
+
+async def settled(engine: SqliteEngine, job_id: str) -> Job:
+    async with asyncio.timeout(30):
+        while True:
+            job = await engine.get(job_id)
+            assert job is not None
+            assert job.delivery is not None
+            if job.delivery.state != "pending":
+                return job
+            await asyncio.sleep(0.02)
+
+
+async def test_it_is_tried_again_until_it_is_taken_under_one_id_and_told_once(tmp_path: Path) -> None:
+    heard: list[str] = []
+    statuses = [500, 503, 200]
+    async with Receiver(lambda n: web.Response(status=statuses[n])) as receiver, telling(tmp_path, heard) as engine:
+        job_id = await ended(engine, receiver.url)
+        job = await settled(engine, job_id)
+        await asyncio.sleep(0.6)
+    assert job.delivery == Delivery("delivered", 3, "answered 200")
+    assert heard == ["failed", "failed", "delivered"]
+    assert {word.headers["webhook-id"] for word in receiver.words} == {f"msg_{job_id}"}
+    assert len(receiver.words) == 3
+    first = receiver.words[0].content
+    assert (first["type"], first["data"]) == ("job.cancelled", {"id": job_id})
+
+
+async def test_after_the_last_try_it_is_dead_and_the_log_does_not_tell_the_address(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[str] = []
+    with caplog.at_level(logging.INFO):
+        async with Receiver(lambda _: web.Response(status=500)) as receiver, telling(tmp_path, heard) as engine:
+            job = await settled(engine, await ended(engine, receiver.url))
+    assert job.delivery == Delivery("dead", 4, "answered 500")
+    assert heard == ["failed", "failed", "failed", "dead"]
+    assert "given up after 4 tries" in caplog.text
+    assert "127.0.0.1" in caplog.text
+    assert "secret-of-the-caller" not in caplog.text
+
+
+async def test_who_says_that_it_is_gone_is_not_tried_again(tmp_path: Path) -> None:
+    heard: list[str] = []
+    async with Receiver(lambda _: web.Response(status=410)) as receiver, telling(tmp_path, heard) as engine:
+        job = await settled(engine, await ended(engine, receiver.url))
+    assert job.delivery == Delivery("dead", 1, "answered 410")
+
+
+async def test_a_receiver_that_hangs_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    heard: list[str] = []
+    async with (
+        await asyncio.start_server(hang, "127.0.0.1", 0) as server,
+        Receiver() as receiver,
+        telling(tmp_path, heard) as engine,
+    ):
+        port = server.sockets[0].getsockname()[1]
+        for _ in range(5):
+            await ended(engine, f"http://127.0.0.1:{port}/")
+        job = await settled(engine, await ended(engine, receiver.url))
+        assert job.delivery is not None
+        assert job.delivery.state == "delivered"
+        assert heard == ["delivered"]
+
+
+def test_tries_are_spread_over_about_a_day() -> None:
+    assert 20 * 3600 < sum(DELAYS) < 26 * 3600
+    assert list(DELAYS) == sorted(DELAYS)

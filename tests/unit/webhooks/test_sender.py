@@ -1,0 +1,81 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from orchestrator.errors import InvalidParameters
+from orchestrator.images.guard import AddressGuard
+from orchestrator.webhooks.sender import Sender, checked
+from tests.fakes.receiver import Receiver
+
+
+@pytest.fixture
+async def sender() -> AsyncIterator[Sender]:
+    async with Sender(AddressGuard(["127.0.0.0/8"]), timeout=0.5, user_agent="test/1") as opened:
+        yield opened
+
+
+async def test_what_is_taken_is_taken_as_it_was_sent(sender: Sender) -> None:
+    async with Receiver() as receiver:
+        answer = await sender.post(receiver.url, b'{"a": 1}', {"webhook-id": "msg_1"})
+    assert (answer.took_it, answer.gone, answer.text) == (True, False, "answered 204")
+    (word,) = receiver.words
+    assert (word.body, word.headers["webhook-id"], word.headers["Content-Type"]) == (
+        b'{"a": 1}',
+        "msg_1",
+        "application/json",
+    )
+
+
+@pytest.mark.parametrize(("status", "gone"), [(500, False), (404, False), (410, True), (302, False)])
+async def test_every_other_answer_is_a_failure_and_no_redirect_is_followed(
+    sender: Sender, status: int, gone: bool
+) -> None:
+    async with Receiver(lambda _: web.Response(status=status, headers={"Location": "/elsewhere"})) as receiver:
+        answer = await sender.post(receiver.url, b"", {})
+    assert (answer.took_it, answer.gone, answer.text) == (False, gone, f"answered {status}")
+    assert len(receiver.words) == 1
+
+
+async def test_who_does_not_answer_costs_no_more_than_the_timeout(sender: Sender) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        answer = await sender.post(f"http://127.0.0.1:{port}/token", b"", {})
+    assert (answer.took_it, answer.text) == (False, "did not answer within 0.5 s")
+    refused = await sender.post(f"http://127.0.0.1:{port}/token", b"", {})
+    assert (refused.took_it, refused.text) == (False, "cannot be connected to")
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.0.0.1", "[::ffff:127.0.0.1]"]
+)
+async def test_nothing_is_posted_to_inner_addresses(host: str) -> None:
+    async with Receiver() as receiver, Sender(AddressGuard(), timeout=2, user_agent="test/1") as sender:
+        port = receiver.url.split(":")[2].split("/")[0]
+        answer = await sender.post(f"http://{host}:{port}/", b"", {})
+        assert not answer.took_it
+        assert "does not connect to" in answer.text
+        assert receiver.words == []
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("", "http"),
+        ("ftp://a.example/", "http"),
+        ("/hook", "http"),
+        ("https://", "http"),
+        ("https://u:p@a.example/", "password"),
+        ("https://a.example:99999/", "parsed"),
+        ("https://a.example/" + "x" * 2048, "longer"),
+    ],
+)
+def test_an_address_that_cannot_be_posted_to_is_refused(url: str, says: str) -> None:
+    with pytest.raises(InvalidParameters, match=says) as caught:
+        checked(url, "X-Webhook-URL")
+    assert [field.field for field in caught.value.fields] == ["X-Webhook-URL"]

@@ -4,7 +4,7 @@ SEEDS ?= 1
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo run test check format bench chaos obedience contact clean
+.PHONY: demo run test test-browser check format bench chaos obedience contact clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
@@ -20,6 +20,11 @@ run: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# CHROMIUM may name a browser; without one, Debian's is installed where that is possible.
+test-browser: $(READY)
+	tests/browser/chromium.sh
+	$(BIN)/python -m pytest -m browser tests/browser
 
 check: $(READY)
 	$(BIN)/ruff format --check .

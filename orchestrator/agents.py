@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from orchestrator.comfy.place import Place
 from orchestrator.comfy.pool import Pool
@@ -24,6 +24,9 @@ _PAUSE = 1.0
 """Seconds before jobs are asked for again after the engine has failed."""
 _AT_ONCE = 2
 """One that runs, one that waits at the backend with its inputs uploaded: so the GPU goes from one to the next."""
+_IN_HAND = 8
+"""Those two, and jobs that have left the backend and whose images are being kept: a slow disk holds up the backend, not
+the memory."""
 
 
 class Agents:
@@ -70,12 +73,16 @@ class Agents:
     async def _serve(self, place: Place) -> None:
         source = self._source(place.backend.name)
         jobs: set[asyncio.Task[None]] = set()
+        seats: set[asyncio.Future[None]] = set()
         try:
             while True:
                 await place.up.wait()
-                lease = await self._next(source, place, jobs)
+                lease = await self._next(source, place, jobs, seats)
                 if lease is not None:
-                    job = asyncio.create_task(self._do(lease, place), name=f"job {lease.spec.id}")
+                    seat = asyncio.get_running_loop().create_future()
+                    seats.add(seat)
+                    seat.add_done_callback(seats.discard)
+                    job = asyncio.create_task(self._do(lease, place, seat), name=f"job {lease.spec.id}")
                     jobs.add(job)
                     job.add_done_callback(jobs.discard)
         finally:
@@ -84,16 +91,26 @@ class Agents:
             if jobs:
                 await asyncio.wait(jobs)
 
-    async def _next(self, source: WorkSource, place: Place, jobs: set["asyncio.Task[None]"]) -> Lease | None:
-        """The next job; None when what the backend wants has changed meanwhile."""
-        if len(jobs) >= _AT_ONCE:
+    async def _next(
+        self,
+        source: WorkSource,
+        place: Place,
+        jobs: set["asyncio.Task[None]"],
+        seats: set["asyncio.Future[None]"],
+    ) -> Lease | None:
+        """The next job; None when what the backend wants has changed meanwhile. `seats` are taken at the backend."""
+        if len(seats) >= _AT_ONCE:
+            await asyncio.wait(seats, return_when=asyncio.FIRST_COMPLETED)
+            return None
+        if len(jobs) >= _IN_HAND:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             return None
         warm = (place.model,) if place.model else ()
-        asking = asyncio.create_task(source.lease(Wanted(warm, place.may_run, ahead=bool(jobs))))
+        asking = asyncio.create_task(source.lease(Wanted(warm, place.may_run, ahead=bool(seats))))
         down = asyncio.create_task(place.down.wait())
+        changes: set[asyncio.Future[Any]] = {asking, down, *seats}
         try:
-            await asyncio.wait({asking, down, *jobs}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(changes, return_when=asyncio.FIRST_COMPLETED)
         finally:
             down.cancel()
             if not asking.done():
@@ -106,15 +123,21 @@ class Agents:
             await asyncio.sleep(_PAUSE)
             return None
 
-    async def _do(self, lease: Lease, place: Place) -> None:
+    async def _do(self, lease: Lease, place: Place, seat: "asyncio.Future[None]") -> None:
         if place.model != lease.spec.model:
             self._switched(place.backend.name)
         place.take(lease.spec.model)
+
+        def leave() -> None:
+            if not seat.done():
+                seat.set_result(None)
+                place.free()
+
         try:
             with about(lease.spec.id):
-                await self._work.do(lease, place.backend)
+                await self._work.do(lease, place.backend, leave)
         except Exception:  # the edge of a supervised task: the job is not lost, for its lease runs out
             log.exception("job %s could not be handed back; it is taken up again", lease.spec.id)
             lease.let_go()
         finally:
-            place.free()
+            leave()

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,11 +40,14 @@ from orchestrator.api.keys import (
 from orchestrator.api.metrics import measured
 from orchestrator.api.problems import problems
 from orchestrator.api.routes import ROUTES
+from orchestrator.api.stopping import STOPPING, announce
 from orchestrator.callers.keys import ApiKeys
 from orchestrator.callers.rates import Rates
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.embedded import Folders, embedded_backend
+from orchestrator.comfy.installation import find_installation
 from orchestrator.comfy.known import known_catalog
+from orchestrator.comfy.managed import ManagedSetup, managed_backend
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.errors import SettingsError
@@ -65,7 +69,7 @@ from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
 from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.provisions import Provisions
-from orchestrator.settings import Settings
+from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telemetry.metrics import Metrics
 from orchestrator.telemetry.observer import Observer
@@ -97,6 +101,9 @@ def create_app(settings: Settings) -> web.Application:
     widgets = load_widgets(settings)
     webhook_signer(settings)
     load_model_names(settings)
+    for backend in settings.backends:
+        if isinstance(backend, ManagedBackend):
+            managed_setup(settings, backend)
     app = web.Application(
         middlewares=[measured, problems, cross_origin, access], client_max_size=settings.body_mb * 1_000_000
     )
@@ -105,6 +112,8 @@ def create_app(settings: Settings) -> web.Application:
     app.on_response_prepare.append(allow_origin)
     app[METRICS] = Metrics()
     app.add_routes(ROUTES)
+    app[STOPPING] = asyncio.Event()
+    app.on_shutdown.append(announce)
 
     async def parts(app: web.Application) -> AsyncIterator[None]:
         async with AsyncExitStack() as resources:
@@ -145,9 +154,9 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     await engine.adopt(_ADOPTION)
     provisions = await open_part(Provisions(InputFiles(settings.data / "inputs"), models, engine))
     await open_part(_sweeping(provisions))
-    backends = await _backends(settings, resources)
-    pool = await open_part(Pool(backends))
     secret = secret_file(settings.data / "link.key")
+    backends = await _backends(settings, sha256(secret).hexdigest()[:8], resources)
+    pool = await open_part(Pool(backends))
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
     supplier = ModelSupplier(app[OUTLET], app[MODEL_SIGNER], settings.fetch_hours * 3600)
@@ -312,22 +321,47 @@ def _image_store(settings: Settings) -> ImageStore:
     )
 
 
-async def _backends(settings: Settings, resources: AsyncExitStack) -> list[BackendClient]:
-    """The operator's ComfyUI servers, or the embedded backend where there are none."""
+async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) -> list[BackendClient]:
+    """The operator's ComfyUI servers and those that the service starts, or the embedded backend where there are none.
+
+    Raises SettingsError. `mark` tells this service's files at a backend from another's.
+    """
     if settings.backends:
         return [
-            BackendClient(
-                backend.url,
-                name=backend.name or backend.url,
-                headers=backend.headers,
-                fetches_models=backend.models == "fetch",
-            )
+            await resources.enter_async_context(managed_backend(managed_setup(settings, backend)))
+            if isinstance(backend, ManagedBackend)
+            else remote_client(backend, mark)
             for backend in settings.backends
         ]
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")
     temporary = await resources.enter_async_context(_temporary_folder())
     folders = Folders(models=settings.data / "models", temporary=temporary, nodes=settings.nodes)
-    return [await resources.enter_async_context(embedded_backend(folders))]
+    return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port))]
+
+
+def remote_client(backend: RemoteBackend, mark: str = "") -> BackendClient:
+    """A client of a ComfyUI that the operator runs."""
+    return BackendClient(
+        backend.url,
+        name=backend.called,
+        headers=backend.headers,
+        fetches_models=backend.models == "fetch",
+        mark=mark,
+    )
+
+
+def managed_setup(settings: Settings, backend: ManagedBackend) -> ManagedSetup:
+    """What a managed backend is started with. Raises SettingsError when its ComfyUI is not found."""
+    return ManagedSetup(
+        name=backend.called,
+        installation=find_installation(backend.folder, backend.python),
+        home=(settings.data / "backends" / backend.called).absolute(),
+        models=(settings.data / "models").absolute(),
+        nodes=settings.nodes.absolute(),
+        device=backend.device,
+        arguments=backend.arguments,
+        port=backend.port,
+    )
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The command line: `orchestrator serve`, `demo`, `check`, `keys …`, `models …`, `workflows …`."""
+"""The command line: `orchestrator serve`, `demo`, `check`, `backends`, `keys …`, `models …`, `workflows …`."""
 
 import argparse
 import asyncio
@@ -13,12 +13,15 @@ from pathlib import Path
 
 from aiohttp import web
 
-from orchestrator import key_commands, workflow_commands
-from orchestrator.app import create_app, load_model_names, load_widgets, shelf_of
+from orchestrator.app import create_app
+from orchestrator.commands import backends as backends_command
+from orchestrator.commands import check as check_command
+from orchestrator.commands import keys as key_commands
+from orchestrator.commands import models as model_commands
+from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
 from orchestrator.settings import Settings, load
-from orchestrator.shelf_commands import add_commands
 from orchestrator.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -49,14 +52,18 @@ def _parser() -> argparse.ArgumentParser:
     show = commands.add_parser("demo", help="repaint a sample picture and show before, mask and after")
     show.add_argument("--output", type=Path, default=Path("demo/result.png"), help="where the picture goes")
     show.set_defaults(run=_demo)
-    check = commands.add_parser("check", help="say whether settings and workflows can be used")
-    check.set_defaults(run=_check)
+    check = commands.add_parser("check", help="say whether settings, workflows and backends will do, and what to mend")
+    check.add_argument("--offline", action="store_true", help="look at no backend")
+    check.set_defaults(run=lambda options: check_command.run(_settings(options), options))
+    backends = commands.add_parser("backends", help="what the running service says of its backends")
+    backends_command.add_arguments(backends)
+    backends.set_defaults(run=lambda options: backends_command.run(_settings(options), options))
     workflows = workflow_commands.register(commands, lambda options: _settings(options).workflows)
     keys = key_commands.register(commands, _settings)
     models = commands.add_parser("models", help="the models on the shelf: list, get, pin, unpin, rm, verify")
-    shelf = add_commands(models.add_subparsers(required=True))
+    shelf = model_commands.add_commands(models.add_subparsers(required=True))
     models.set_defaults(run=_models)
-    for command in (serve, show, check, *workflows, *keys, *shelf):
+    for command in (serve, show, check, backends, *workflows, *keys, *shelf):
         command.add_argument("--config", type=Path, help="YAML file of settings")
         command.add_argument("--data", type=Path, help="folder for pictures and models")
     return parser
@@ -91,15 +98,6 @@ def _demo(options: argparse.Namespace) -> int:
             await demo_run.run(url, options.output)
 
     asyncio.run(once())
-    return 0
-
-
-def _check(options: argparse.Namespace) -> int:
-    settings = _settings(options)
-    widgets = load_widgets(settings)
-    for sentence in load_model_names(settings).missing(shelf_of(settings).root):
-        print(f"warning: models.yaml: {sentence}", file=sys.stderr)
-    print(f"settings and {len(widgets)} workflows can be used: {', '.join(widgets)}")
     return 0
 
 

@@ -32,10 +32,13 @@ OrchestratorError
 │   ├── NoBackend
 │   ├── GraphRejected         the backend's validation refused the graph
 │   ├── ExecutionFailed       a node raised: node title, class and text
+│   │   └── OutOfMemory       the same, for want of memory on the device
 │   ├── JobInterrupted        somebody interrupted the run at the backend
 │   ├── BackendLost
+│   │   └── DeviceFault       its GPU is broken until the backend is restarted
 │   ├── BackendTimeout
 │   └── JobUnfinished         the job goes on, its caller has waited long enough
+│       └── ServiceStopping   or the service is being stopped, and the job goes on when it is back
 ├── StorageError              the operator
 │   ├── StorageFull
 │   └── ShelfFull             no room for a model, and nothing on the shelf that may go
@@ -220,6 +223,10 @@ class ExecutionFailed(BackendError):
     """A node of the graph failed."""
 
 
+class OutOfMemory(ExecutionFailed):
+    """The job needs more memory than the backend's device has."""
+
+
 class JobInterrupted(BackendError):
     """The job was interrupted at the backend."""
 
@@ -230,6 +237,10 @@ class BackendLost(BackendError):
     """The backend was lost while the job ran."""
 
     retryable = True
+
+
+class DeviceFault(BackendLost):
+    """The backend's GPU failed."""
 
 
 class BackendTimeout(BackendError):
@@ -244,6 +255,12 @@ class JobUnfinished(BackendError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__()
+
+
+class ServiceStopping(JobUnfinished):
+    """The service is being stopped; the job goes on when it is back, and can be asked for then."""
+
+    retryable = True
 
 
 class StorageError(OrchestratorError):

@@ -127,6 +127,7 @@ class Reception:
         require_steps_and_canvas(widget, values, request.caller.limits)
         self.store.ensure_room()
         self.pool.require_ready()
+        self.pool.require(widget.graph.classes)
         self.engine.ensure_room()
         await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
@@ -248,7 +249,9 @@ class Reception:
             drawn = await self.pictures.read_mask(values.picture(name), name, (picture.width, picture.height))
             blur = values.integer(mask.blur) if mask.blur else 0
             invert = mask.invert is not None and values.integer(mask.invert) == 1
-            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, field=name)
+            only = mask.only is not None and values.integer(mask.only) == 1
+            padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
+            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, padding=padding, field=name)
             pictures[name] = drawn
         return pictures
 
@@ -269,8 +272,10 @@ class Work:
     store: ImageStore
     passed: Passed = lambda *_: None
 
-    async def do(self, lease: Lease, backend: BackendClient) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+
+        `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
         When this is cancelled the job is not handed back: it stays leased, and at its backend, for the next life of the
         service.
@@ -281,7 +286,7 @@ class Work:
             watch.note("fetch", lease.fetched)
         watch.note("queue", lease.waited)
         try:
-            stored = await self._stored_before(lease) or await self._make(lease, backend, watch)
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except BackendLost as error:
@@ -307,9 +312,12 @@ class Work:
         """The image, if an earlier life got as far as keeping it and no further."""
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
-    async def _make(self, lease: Lease, backend: BackendClient, watch: _Stopwatch) -> StoredImage:
+    async def _make(
+        self, lease: Lease, backend: BackendClient, watch: _Stopwatch, leave: Callable[[], None]
+    ) -> StoredImage:
         spec = lease.spec
         rendered = await render(lease, backend, self.provisions, self.supplier)
+        leave()
         watch.lap("run")
         image = await self.threads.run(to_output, rendered, spec.output_format)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)

@@ -9,11 +9,11 @@ import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
 
 from orchestrator.errors import FieldError, SettingsError
 
@@ -40,23 +40,75 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class BackendSettings(_Frozen):
+class RemoteBackend(_Frozen):
     """A ComfyUI server that the operator runs."""
 
+    kind: Literal["remote"] = "remote"
     url: str = Field(pattern=r"^https?://[^/?#]+/?$")
     """Where it answers, such as http://127.0.0.1:8188."""
+    name: str = ""
+    """What logs and `GET /backends` call it; its URL when empty."""
+    models: Literal["shared", "fetch"] = "shared"
+    """`shared`: it reads the service's model folder. `fetch`: its node pack fetches models from the service."""
+    headers: dict[str, str] = {}
+    """Sent with every request, for a proxy that wants a key."""
 
     @field_validator("url")
     @classmethod
     def _has_host_and_port(cls, url: str) -> str:
         return _require_origin(url)
 
-    name: str = ""
-    """What logs and `GET /readyz` call it; its URL when empty."""
-    models: Literal["shared", "fetch"] = "shared"
-    """`shared`: it reads the service's model folder. `fetch`: its node pack fetches models from the service."""
-    headers: dict[str, str] = {}
-    """Sent with every request, for a proxy that wants a key."""
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.url
+
+
+class ManagedBackend(_Frozen):
+    """A ComfyUI that the service starts, watches and stops: one process a device."""
+
+    kind: Literal["managed"]
+    folder: Path | None = None
+    """ComfyUI's checkout; where `comfy-cli` has put one when not set."""
+    python: Path | None = None
+    """What runs it; the `.venv` or `venv` in the folder or beside it when not set."""
+    device: Annotated[int, Field(ge=0)] | Literal["cpu"] | None = None
+    """Number of the CUDA device, or `cpu`; ComfyUI's own choice when not set."""
+    arguments: tuple[str, ...] = ()
+    """More of ComfyUI's options, such as --lowvram."""
+    port: int = Field(0, ge=0, le=65535)
+    """On loopback; 0 takes a free one, another at each start of the service."""
+    name: str = Field("", pattern=r"^([A-Za-z0-9][\w.-]*)?$")
+    """What logs and `GET /backends` call it, and its folder; `comfyui-<device>` when empty."""
+
+    @field_validator("arguments")
+    @classmethod
+    def _are_not_ours(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        for argument in arguments:
+            if argument.partition("=")[0] in _OWN_ARGUMENTS:
+                raise ValueError(f"{argument} is set by the service")
+        return arguments
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or ("comfyui" if self.device is None else f"comfyui-{self.device}")
+
+
+_OWN_ARGUMENTS = frozenset(
+    {"--port", "--listen", "--cuda-device", "--cpu", "--extra-model-paths-config", "--database-url", "--auto-launch"}
+    | {f"--{folder}-directory" for folder in ("input", "output", "temp", "user", "base")}
+)
+
+
+def _kind_of(given: object) -> str:
+    kind = given.get("kind", "remote") if isinstance(given, dict) else getattr(given, "kind", "remote")
+    return str(kind)
+
+
+BackendSettings = Annotated[
+    Annotated[RemoteBackend, Tag("remote")] | Annotated[ManagedBackend, Tag("managed")], Discriminator(_kind_of)
+]
 
 
 class Settings(_Frozen):
@@ -81,6 +133,8 @@ class Settings(_Frozen):
     """`json`: one object a line, with a line for each stage of each job."""
     otlp_endpoint: str = ""
     """OpenTelemetry collector that spans go to (OTLP over HTTP), such as http://localhost:4318. Empty: no spans."""
+    editor_port: int = Field(0, ge=0, le=65535)
+    """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port."""
     output_format: Literal["jpeg", "png"] = "jpeg"
     link_hours: float = Field(4.0, gt=0)
     """How long a picture is kept and its link works."""
@@ -136,6 +190,15 @@ class Settings(_Frozen):
     def is_exposed(self) -> bool:
         """Whether others than this machine may reach the service."""
         return not _is_loopback(self.host)
+
+    @field_validator("backends")
+    @classmethod
+    def _have_names_of_their_own(cls, backends: tuple[BackendSettings, ...]) -> tuple[BackendSettings, ...]:
+        names = [backend.called for backend in backends]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two backends are called {name}; give each a name of its own")
+        return backends
 
     @field_validator("civitai_url", "otlp_endpoint")
     @classmethod
@@ -198,9 +261,14 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        complaints = [FieldError(".".join(map(str, item["loc"])), item["msg"]) for item in error.errors()]
+        complaints = [FieldError(_place(item["loc"]), item["msg"]) for item in error.errors()]
         listed = "; ".join(f"{complaint.field}: {complaint.message}" for complaint in complaints)
         raise SettingsError(f"The settings cannot be used: {listed}", complaints) from error
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where a complaint belongs, `backends.0.url`; which kind of backend it was read as goes without saying."""
+    return ".".join(str(part) for n, part in enumerate(loc) if not (n == 2 and part in ("remote", "managed")))
 
 
 def _read(file: Path) -> dict[str, object]:

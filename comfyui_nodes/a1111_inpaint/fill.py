@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from PIL import Image, ImageFilter, ImageOps, ImageStat
 
+from .levels import levels_in, levels_of, picture_of
+
 LAYERS = ((256, 1), (64, 1), (16, 2), (4, 4), (2, 2), (0, 1))
 """Blur radius in pixels and how often that layer is laid over the ones before it."""
 
@@ -63,17 +65,6 @@ def fill_masked(picture: Image.Image, mask: Image.Image) -> Image.Image:
     return filled
 
 
-def _picture(pixels: torch.Tensor) -> Image.Image:
-    """(height, width, 3 or more) of 0..1 as 8-bit RGB."""
-    levels = (pixels[..., :3].cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(levels.numpy())
-
-
-def _pixels(picture: Image.Image) -> torch.Tensor:
-    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return flat.reshape(picture.height, picture.width, 3).to(torch.float32) / 255
-
-
 class A1111InpaintFill:
     """IMAGE and MASK of the same size → IMAGE; one mask serves all pictures, or there is one for each."""
 
@@ -105,6 +96,6 @@ class A1111InpaintFill:
             )
         filled = []
         for turn, picture in enumerate(image):
-            levels = (masks[turn % len(masks)].cpu().clamp(0, 1) * 255).round().to(torch.uint8)
-            filled.append(_pixels(fill_masked(_picture(picture), Image.fromarray(levels.numpy()))))
+            drawn = picture_of(levels_of(masks[turn % len(masks)]))
+            filled.append(levels_in(fill_masked(picture_of(levels_of(picture[..., :3])), drawn)) / 255)
         return (torch.stack(filled).to(image.device),)

@@ -5,7 +5,7 @@ outside the mask is put back after guidance, and nothing is done to what the mod
 (turns are counted in calls of the model). Pure arithmetic over a `Session`; knows no backend.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -14,6 +14,10 @@ from torch import Tensor
 from .prompt import TURN, Turn
 
 Conditioning: TypeAlias = list[list[Any]]
+Estimate: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""A latent and its noise level to the guided estimate of the clean latent."""
+Reading: TypeAlias = Callable[[Estimate, Tensor, Tensor], Tensor]
+"""How an estimate is asked for and read, where a solver wants it otherwise."""
 
 
 class Session(Protocol):
@@ -65,29 +69,46 @@ def parts_of(conditioning: Conditioning, known: list[Conditioning]) -> tuple[Par
 
 
 class Guide:
-    """Called for each evaluation of one run; counts them. `mask` is 1 where the latent may change, None everywhere."""
+    """Called for each evaluation of one run; counts them. `mask` is 1 where the latent may change, None everywhere.
+
+    `reading` makes something else of the guided estimate (LCM), before the blend.
+    """
 
     def __init__(
-        self, positive: Sequence[Part], negative: Sequence[Part], scale: float, mask: Tensor | None, order: int
+        self,
+        positive: Sequence[Part],
+        negative: Sequence[Part],
+        scale: float,
+        mask: Tensor | None,
+        order: int,
+        reading: Reading | None = None,
     ) -> None:
         self._positive, self._negative = positive, negative
         self._scale, self._mask, self._order = scale, mask, order
+        self._reading = reading
         self._calls = 0
 
     def __call__(self, session: Session, x: Tensor, sigma: Tensor) -> Tensor:
         """The guided estimate of the clean latent, with the kept latent outside the mask."""
+
+        def ask(x: Tensor, sigma: Tensor) -> Tensor:
+            return self._guided(session, x, sigma)
+
+        clean = ask(x, sigma) if self._reading is None else self._reading(ask, x, sigma)
+        return clean if self._mask is None else blend(clean, session.latent, self._mask)
+
+    def _guided(self, session: Session, x: Tensor, sigma: Tensor) -> Tensor:
         call, self._calls = self._calls, self._calls + 1
         negative = self._negative[0].at(call, self._order)
         positives = [(part.weight, part.at(call, self._order)) for part in self._positive]
         if len(positives) == 1:
             weight, positive = positives[0]
-            clean = session.guided(x, sigma, negative, positive, self._scale * weight)
-        else:
-            plain, *wanted = session.predict(x, sigma, [negative, *(number for _, number in positives)])
-            clean = plain
-            for (weight, _), one in zip(positives, wanted, strict=True):
-                clean = clean + (one - plain) * (weight * self._scale)
-        return clean if self._mask is None else blend(clean, session.latent, self._mask)
+            return session.guided(x, sigma, negative, positive, self._scale * weight)
+        plain, *wanted = session.predict(x, sigma, [negative, *(number for _, number in positives)])
+        clean = plain
+        for (weight, _), one in zip(positives, wanted, strict=True):
+            clean = clean + (one - plain) * (weight * self._scale)
+        return clean
 
 
 def blend(inside: Tensor, outside: Tensor, mask: Tensor) -> Tensor:

@@ -12,15 +12,11 @@ from PIL import Image
 from torch.nn.functional import pad
 
 from .blur import gaussian_blur
+from .levels import levels_in, levels_of, picture_of
 
 LATENT_CELL = 8
 """Pixels that one latent cell covers in each direction."""
-
-
-def _levels(picture: Image.Image) -> torch.Tensor:
-    """An 8-bit L picture as uint8 levels (height, width)."""
-    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return flat.reshape(picture.height, picture.width)
+FEATHERS = ["inside", "outside"]
 
 
 def chosen_pixels(mask: torch.Tensor, width: int, height: int, invert: bool) -> torch.Tensor:
@@ -28,8 +24,7 @@ def chosen_pixels(mask: torch.Tensor, width: int, height: int, invert: bool) -> 
     if mask.shape == (height, width):
         chosen = mask >= 0.5
     else:
-        grey = Image.fromarray((mask.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
-        chosen = _levels(grey.resize((width, height), Image.Resampling.LANCZOS)) >= 128
+        chosen = levels_in(picture_of(levels_of(mask)).resize((width, height), Image.Resampling.LANCZOS)) >= 128
     return ~chosen if invert else chosen
 
 
@@ -37,7 +32,7 @@ def latent_mask(blurred: torch.Tensor) -> torch.Tensor:
     """Levels (8h, 8w) scaled down to one binary cell, 0 or 1, for each 8x8 tile: bicubic, half and less is 0."""
     height, width = blurred.shape
     cells = (width // LATENT_CELL, height // LATENT_CELL)
-    return (_levels(Image.fromarray(blurred.numpy()).resize(cells, Image.Resampling.BICUBIC)) >= 128).to(torch.float32)
+    return (levels_in(picture_of(blurred).resize(cells, Image.Resampling.BICUBIC)) >= 128).to(torch.float32)
 
 
 def pad_picture(image: torch.Tensor) -> torch.Tensor:
@@ -104,7 +99,7 @@ class A1111InpaintMasks:
                 "mask": ("MASK", {"tooltip": "White is repainted. Any size: it is stretched to the picture's."}),
                 "mask_blur": ("INT", {"default": 4, "min": 0, "max": 64, "tooltip": blur}),
                 "invert": ("INT", {"default": 0, "min": 0, "max": 1, "tooltip": invert}),
-                "feather": (["inside", "outside"], {"default": "inside", "tooltip": feather}),
+                "feather": (FEATHERS, {"default": "inside", "tooltip": feather}),
             }
         }
 

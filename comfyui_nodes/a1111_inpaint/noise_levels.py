@@ -91,4 +91,9 @@ def walked_levels(
     whole = noise_levels(shared, bounds, scheduler, steps + discards, family)
     if discards:
         whole = torch.cat([whole[:-2], whole[-1:]])
-    return whole[first_step(steps, denoise) :], whole
+    first = first_step(steps, denoise)
+    if (
+        sampler == "ddim"
+    ):  # it has more levels than `steps` where that does not divide 1000, and is walked by the lowest
+        first = max(first + len(whole) - 1 - steps, 0)
+    return whole[first:], whole

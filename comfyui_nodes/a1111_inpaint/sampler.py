@@ -13,6 +13,7 @@ from torch import Tensor
 from .dpm_solver import dpm_adaptive, dpm_fast
 from .guidance import Conditioning, Guide, blend, parts_of
 from .host import Run, Solver, host_of
+from .lcm import distilled_of, lcm
 from .noise import SOURCES, Streams, brownian_leaves, brownian_noise, seeds_of
 from .noise_levels import SCHEDULERS, walked_levels
 from .solvers import lms
@@ -22,11 +23,12 @@ _SDXL_WIDTH = 2048
 
 @dataclass(frozen=True)
 class Kind:
-    """How a sampler is run: the solver, calls of the model per step, and whose noise it takes."""
+    """How a sampler is run: the solver, calls of the model per step, whose noise it takes, and whether as LCM reads."""
 
     solver: str | Solver
     order: int = 1
     noise: str | None = None
+    distilled: bool = False
 
 
 SAMPLERS: dict[str, Kind] = {
@@ -45,6 +47,7 @@ SAMPLERS: dict[str, Kind] = {
     "dpm_fast": Kind(dpm_fast, noise="stream"),
     "dpm_adaptive": Kind(dpm_adaptive, noise="stream"),
     "ddim": Kind("euler"),
+    "lcm": Kind(lcm, noise="stream", distilled=True),
 }
 """By ComfyUI's names. DDIM without its own noise is Euler's step."""
 
@@ -114,8 +117,12 @@ class A1111Sampler:
     ) -> tuple[dict[str, Any]]:
         kind, host = SAMPLERS[sampler_name], host_of(model)
         family = "sdxl" if positive[0][0].shape[-1] == _SDXL_WIDTH else "sd15"
-        sigmas, whole = walked_levels(host.levels, host.bounds(), sampler_name, scheduler, steps, denoise, family)
+        few = distilled_of(host.levels) if kind.distilled else None
+        levels, bounds = (host.levels, host.bounds()) if few is None else (few.schedule, few.bounds())
+        sigmas, whole = walked_levels(levels, bounds, sampler_name, scheduler, steps, denoise, family)
         samples: Tensor = latent_image["samples"]
+        if denoise >= 1 and not samples.any():
+            sigmas = whole  # text to image, where nothing is left out
         seeds = seeds_of(latent_image, seed)
         streams = Streams(noise_source, seeds)
         noise = streams.draw(samples)
@@ -125,7 +132,7 @@ class A1111Sampler:
         known: list[Conditioning] = []
         parts = parts_of(positive, known), parts_of(negative, known)
         mask = mask_of(latent_image)
-        guide = Guide(*parts, cfg, mask, kind.order)
+        guide = Guide(*parts, cfg, mask, kind.order, None if few is None else few.estimate)
         run = Run(
             kind.solver, sigmas, samples, noise, known, guide, step_noise, noisy=kind.noise is not None, seed=seed
         )

@@ -14,7 +14,9 @@ from orchestrator.errors import KeyNeeded
 
 CALLER = web.RequestKey("caller", Caller)
 
-PUBLIC = frozenset({"/", "/static", "/healthz", "/readyz", "/openapi.json", "/images/{key}", "/models/{sha256}"})
+PUBLIC = frozenset(
+    {"/", "/page/{folder}/{name}", "/healthz", "/readyz", "/openapi.json", "/images/{key}", "/models/{sha256}"}
+)
 """Routes that need no key: the page and its files, what says how the service is, and links that are signed."""
 NEEDS: Mapping[str, Right] = {"/backends": Right.OPERATE, "/metrics": Right.OPERATE}
 """Routes that need a right, whatever is done there. All the others need a key; what runs or publishes asks for its

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from asyncio import FIRST_COMPLETED
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -10,6 +11,7 @@ from aiohttp import web
 
 from orchestrator.api.jobs import described, job_of
 from orchestrator.api.keys import ENGINE, RECEPTION
+from orchestrator.api.stopping import STOPPING
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.jobs.job import Ended, Event, Job, happening_to_json
 
@@ -39,10 +41,13 @@ async def _tell_all(
     request: web.Request, response: web.StreamResponse, job: Job, events: AsyncGenerator[Event, None]
 ) -> None:
     coming: asyncio.Task[Event | None] | None = None
+    stopping = asyncio.ensure_future(request.app[STOPPING].wait())
     try:
         while True:
             coming = coming or asyncio.ensure_future(anext(events, None))
-            done, _ = await asyncio.wait({coming}, timeout=_QUIET_SECONDS)
+            done, _ = await asyncio.wait({coming, stopping}, timeout=_QUIET_SECONDS, return_when=FIRST_COMPLETED)
+            if stopping in done:
+                return  # the stream ends, and whoever listens comes back to the next life with its last id
             if not done:
                 await response.write(b": still here\n\n")
                 continue
@@ -52,6 +57,7 @@ async def _tell_all(
                 return
             await _tell(request, response, job, event)
     finally:
+        stopping.cancel()
         if coming is not None:
             coming.cancel()
             await asyncio.wait({coming})

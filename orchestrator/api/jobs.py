@@ -9,6 +9,7 @@ from aiohttp import web
 from orchestrator.api.access import caller_of
 from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
+from orchestrator.api.stopping import STOPPING, unless_stopping
 from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
 from orchestrator.images.links import LinkSigner
 from orchestrator.jobs.engine import Cancellation
@@ -30,10 +31,12 @@ async def cancel_job(request: web.Request) -> web.Response:
     if await request.app[RECEPTION].cancel(job_id) is Cancellation.ASKED:
         with suppress(OrchestratorError):
             try:
-                await request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS)
+                await unless_stopping(request.app, request.app[RECEPTION].ended(job_id, _CANCEL_SECONDS))
             except JobUnfinished:
                 return _answer(request, await job_of(request), status=202)
     job = await job_of(request)
+    if request.app[STOPPING].is_set() and not job.has_ended:
+        return _answer(request, job, status=202)
     if not isinstance(job.state, Cancelled):
         raise JobEnded(f"The job had {job.state.kind} before it could be cancelled")
     return _answer(request, job)

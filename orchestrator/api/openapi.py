@@ -54,7 +54,7 @@ _PROBLEMS: Mapping[str, str] = {
     "429": "Too many jobs are waiting, or a limit of the API key is reached; see Retry-After",
     "451": "Civitai does not serve this service's region",
     "502": "The backend failed, or a model that came is not the one promised",
-    "503": "No backend can run this now, or Civitai does not answer; see Retry-After",
+    "503": "No backend can run this now, Civitai does not answer, or the service stops; see Retry-After, Location",
     "504": "The backend took too long; or the wait is over and the job goes on, see Location",
     "507": "The image store or the shelf of models is full",
 }
@@ -147,6 +147,31 @@ _SCHEMES: Described = {
 }
 _OPEN = ("/healthz", "/readyz", "/openapi.json", "/images/", "/models/")
 """How the paths begin that need no key, of those that are described."""
+_BACKEND: Described = {
+    "type": "object",
+    "required": ["name", "kind", "url", "state", "since", "running", "queued", "jobs"],
+    "properties": {
+        "name": _TEXT,
+        "kind": {"enum": ["remote", "managed", "embedded"]},
+        "url": _TEXT,
+        "state": {"enum": ["starting", "connecting", "ready", "lost", "quarantined"]},
+        "since": {"type": "number", "description": "Seconds since the epoch"},
+        "reason": {"type": ["string", "null"], "description": "Why it is not ready"},
+        "uptime_seconds": {"type": ["number", "null"]},
+        "model": {"type": ["string", "null"], "description": "The checkpoint that it ran last"},
+        "running": {"type": "array", "items": _TEXT, "description": "Ids of jobs"},
+        "queued": {"type": "array", "items": _TEXT, "description": "Ids of jobs on their way, or in its queue"},
+        "jobs": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "last_failure": {"type": ["string", "null"]},
+        "pid": {"type": ["integer", "null"]},
+        "starts": {"type": ["integer", "null"], "description": "Of its process, where the service starts it"},
+        "comfyui_version": {"type": ["string", "null"]},
+        "devices": {"type": ["array", "null"], "items": {"type": "object"}},
+        "deletes_results": {"type": ["boolean", "null"]},
+        "lacks": {"type": ["object", "null"], "description": "Node classes, by the widget that needs them"},
+    },
+}
+_BACKENDS: Described = {"type": "object", "properties": {"backends": {"type": "array", "items": _BACKEND}}}
 
 
 def _json(description: str, schema: Described) -> Described:
@@ -276,11 +301,15 @@ def describe(widgets: Mapping[str, Widget], *, keyed: bool = False) -> Described
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
+        "/backends": {
+            "get": _operation("list_backends", "Every backend as it is now", {"200": _json("Backends", _BACKENDS)})
+        },
         "/samplers": {
             "get": _operation("list_samplers", "WebUI's samplers, and what runs", {"200": _json("Samplers", anything)})
         },
         "/public/v1/widget/run": _myshell_path(),
         "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
+        "/models": {"get": _operation("list_models", "Models that are here", {"200": _json("Models", anything)})},
         "/models/{sha256}": {"get": _operation("get_model", "A model's file for a backend", model, by_content)},
         **_job_paths(),
         "/metrics": {

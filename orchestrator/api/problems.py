@@ -13,6 +13,9 @@ from orchestrator.api.keys import SIGNER
 
 log = logging.getLogger(__name__)
 
+_RESTART_SECONDS = 5
+"""After which a service that stops is likely to be back."""
+
 STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.MalformedBody: 400,
     errors.BodyTooLarge: 413,
@@ -42,6 +45,7 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.NoBackend: 503,
     errors.BackendTimeout: 504,
     errors.JobUnfinished: 504,
+    errors.ServiceStopping: 503,
     errors.BackendError: 502,
     errors.StorageFull: 507,
     errors.ShelfFull: 507,
@@ -62,7 +66,8 @@ def headers_of(request: web.Request, error: errors.OrchestratorError) -> dict[st
     if isinstance(error, errors.QueueFull | errors.ModelUnavailable | errors.LimitReached):
         return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     if isinstance(error, errors.JobUnfinished):
-        return {"Location": job_url(request, error.job_id), "X-Job-Id": error.job_id}
+        again = {"Retry-After": str(_RESTART_SECONDS)} if isinstance(error, errors.ServiceStopping) else {}
+        return {"Location": job_url(request, error.job_id), "X-Job-Id": error.job_id} | again
     return {}
 
 

@@ -2,15 +2,32 @@
 
 from aiohttp import web
 
-from orchestrator.api import events, health, images, jobs, metrics, models, myshell, openapi, samplers, widgets
+from orchestrator.api import (
+    backends,
+    events,
+    health,
+    images,
+    jobs,
+    metrics,
+    models,
+    myshell,
+    openapi,
+    page,
+    samplers,
+    widgets,
+)
 
 ROUTES = (
+    web.get("/", page.get_page),
+    web.get("/page/{folder}/{name}", page.get_file),
     web.get("/widgets", widgets.list_widgets),
     web.get("/widgets/{name}", widgets.describe_widget),
     web.post("/widgets/{name}", widgets.run_widget),
+    web.get("/backends", backends.list_backends),
     web.get("/samplers", samplers.list_samplers),
     web.post("/public/v1/widget/run", myshell.run_widget),
     web.get("/images/{key}", images.get_image),
+    web.get("/models", models.list_models),
     web.get("/models/{sha256}", models.get_model),
     web.get("/jobs/{id}", jobs.get_job),
     web.delete("/jobs/{id}", jobs.cancel_job),

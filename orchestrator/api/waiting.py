@@ -14,8 +14,9 @@ from aiohttp import web
 from orchestrator.api.access import caller_of
 from orchestrator.api.idempotency import fingerprint
 from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.api.stopping import unless_stopping
 from orchestrator.callers.caller import Caller, Right
-from orchestrator.errors import FieldError, InvalidParameters
+from orchestrator.errors import FieldError, InvalidParameters, ServiceStopping
 from orchestrator.images.encode import OutputFormat
 from orchestrator.jobs.job import Job
 from orchestrator.pipeline import WidgetRequest
@@ -71,7 +72,17 @@ async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[A
 
 
 async def ended(request: web.Request, job_id: str, wish: Wish) -> Job:
-    """The job that succeeded. Raises the error that it ended with, or JobUnfinished when the wait is over."""
+    """The job that succeeded.
+
+    Raises the error that it ended with, JobUnfinished when the wait is over, ServiceStopping when the service goes.
+    """
+    job = await unless_stopping(request.app, _ended(request, job_id, wish))
+    if job is None:
+        raise ServiceStopping(job_id)
+    return job
+
+
+async def _ended(request: web.Request, job_id: str, wish: Wish) -> Job:
     waiting = asyncio.ensure_future(request.app[RECEPTION].ended(job_id, wish.seconds))
     try:
         while wish.cancel_on_disconnect and not waiting.done():

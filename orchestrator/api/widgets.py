@@ -10,12 +10,13 @@ from orchestrator.widgets.schema import json_schema
 
 
 async def list_widgets(request: web.Request) -> web.Response:
-    """GET /widgets"""
-    widgets = request.app[RECEPTION].widgets
-    listed = [
-        {"name": name, "title": widget.title, "description": widget.description, "url": f"/widgets/{name}"}
-        for name, widget in widgets.items()
-    ]
+    """GET /widgets: each with whether a backend has the nodes that it is drawn with, and why not"""
+    reception = request.app[RECEPTION]
+    listed = []
+    for name, widget in reception.widgets.items():
+        lack = reception.pool.lack(widget.graph.classes)
+        about = {"name": name, "title": widget.title, "description": widget.description, "url": f"/widgets/{name}"}
+        listed.append(about | {"available": not lack} | ({"reason": lack} if lack else {}))
     return web.json_response({"widgets": listed})
 
 

@@ -5,27 +5,44 @@ Owns the backend's HTTP session and its websocket. Knows nothing of other backen
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from types import TracebackType
+from typing import Literal, TypeAlias
 
 from orchestrator.comfy.catalog import Catalog
-from orchestrator.comfy.execution import Execution, node_name
+from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
 from orchestrator.comfy.following import Following, OnProgress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
 from orchestrator.comfy.messages import Message, PreviewFrame, Status, Unknown
 from orchestrator.comfy.placing import Placement, place
-from orchestrator.comfy.rejection import explain, names_file
+from orchestrator.comfy.process import BackendProcess
+from orchestrator.comfy.results import Results
+from orchestrator.comfy.stats import SystemStats
+from orchestrator.comfy.submitting import Submitting
 from orchestrator.comfy.supervision import Backoff
+from orchestrator.comfy.tally import Tally
 from orchestrator.comfy.uploads import Uploads
-from orchestrator.comfy.wire import Accepted, Doubtful, Limits, Refused, Upload, Wire
-from orchestrator.errors import BackendError, BackendLost, BackendTimeout, ExecutionFailed, GraphRejected
+from orchestrator.comfy.wire import Limits, Upload, Wire
+from orchestrator.errors import (
+    BackendError,
+    BackendLost,
+    BackendTimeout,
+    DeviceFault,
+    ExecutionFailed,
+    OutOfMemory,
+)
 
-__all__ = ["BackendClient", "Limits", "Upload"]
+__all__ = ["BackendClient", "Kind", "Limits", "Upload"]
 
 log = logging.getLogger(__name__)
+
+Kind: TypeAlias = Literal["remote", "managed", "embedded"]
+
+_ROOM_SECONDS = 0.5
+"""Between the wish that a backend free its memory, which it follows when it is idle, and the next try of a job."""
 
 
 class BackendClient:
@@ -40,14 +57,24 @@ class BackendClient:
         limits: Limits | None = None,
         backoff: Backoff | None = None,
         fetches_models: bool = False,
+        kind: Kind = "remote",
+        process: BackendProcess | None = None,
+        mark: str = "",
     ) -> None:
+        """`process` is what runs it, where the service started it; `mark` tells this service's files from another's."""
         self.url = url
+        self.kind: Kind = kind
+        self.process = process
+        self.tally = Tally()
         self.fetches_models = fetches_models
         """True when it does not read the service's own model folder."""
         self.name = name
         self._limits = limits or Limits()
         self._wire = Wire(url, name=name, headers=headers, limits=self._limits)
-        self._uploads = Uploads(self._wire)
+        self._uploads = Uploads(self._wire, mark)
+        self._results = Results(self._wire)
+        self._fault = ""
+        self._faulty = asyncio.Event()
         self._followed: dict[str, Following] = {}
         self._leaving = False
         self._queue_remaining: int | None = None
@@ -59,11 +86,14 @@ class BackendClient:
             backoff=backoff or Backoff(),
             on_message=self._hear,
             on_open=self._begin_life,
+            until_up=process.until_ready if process else None,
         )
+        self._submitting = Submitting(self._wire, self._listener, self._uploads, self._limits)
         self._resources = AsyncExitStack()
 
     async def __aenter__(self) -> "BackendClient":
         await self._resources.enter_async_context(self._wire)
+        self._resources.push_async_callback(self._tidy)
         await self._resources.enter_async_context(self._listener)
         return self
 
@@ -85,6 +115,46 @@ class BackendClient:
         """Waits, without a deadline, until the websocket is gone."""
         await self._listener.closed()
 
+    async def out_of_use(self) -> str:
+        """Waits, without a deadline, until the websocket is gone (the answer is empty) or its device has failed."""
+        gone, faulty = asyncio.ensure_future(self.closed()), asyncio.ensure_future(self._faulty.wait())
+        try:
+            await asyncio.wait({gone, faulty}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for waiting in (gone, faulty):
+                waiting.cancel()
+            await asyncio.wait({gone, faulty})
+        return self._fault
+
+    async def mend(self, seconds: float) -> None:
+        """After a fault: has it started anew where that is ours to do, and waits until it is gone or `seconds` over."""
+        if self.process is not None:
+            self.process.restart(self._fault)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.closed()
+        self._fault = ""
+        self._faulty.clear()
+
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """The jobs that it has been seen to work on and whose end is not known yet."""
+        return tuple(job_id for job_id, following in self._followed.items() if following.begun)
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """The jobs that are on their way there, or in its queue."""
+        return tuple(job_id for job_id, following in self._followed.items() if not following.begun)
+
+    @property
+    def drops_results(self) -> bool | None:
+        """Whether it deletes the files of results that were collected; None before that was tried."""
+        return self._results.can_drop
+
+    async def stats(self) -> SystemStats:
+        """Its versions, memory and devices. Raises BackendLost."""
+        return SystemStats.of(await self._wire.system_stats())
+
     async def catalog(self) -> Catalog:
         """What nodes the backend offers now. Raises BackendLost."""
         return Catalog.from_object_info(await self._wire.object_info())
@@ -97,13 +167,18 @@ class BackendClient:
             return False
         return True
 
+    async def can_delete_results(self) -> bool:
+        """Whether it deletes result files on demand. Raises BackendLost."""
+        return await self._wire.drop_results("", ())
+
+    async def can_fetch_models(self) -> bool:
+        """Whether it has loaded the pack that fetches models. Raises BackendLost."""
+        status, _ = await self._wire.place_model({})
+        return status not in (404, 405)
+
     async def free(self) -> None:
         """Has the backend unload its models. Raises BackendLost."""
         await self._wire.free()
-
-    async def upload(self, picture: Upload) -> None:
-        """Sends a picture unless the backend has it already. Raises BackendLost or GraphRejected."""
-        await self._uploads.ensure(picture)
 
     async def place(self, wanted: Placement, *, deadline: float, tell: Callable[[int], None]) -> None:
         """Has the backend fetch a model unless it has it. Raises BackendError, BackendTimeout or BackendLost."""
@@ -114,13 +189,7 @@ class BackendClient:
 
         Raises BackendLost. A `run` that waits for the job ends with JobInterrupted.
         """
-        following = self._followed.get(prompt_id)
-        if following is not None:
-            following.cancelled = True
-        await self._wire.delete_queued(prompt_id)
-        await self._wire.interrupt(prompt_id)
-        if following is not None:
-            following.nudge()
+        await self._submitting.cancel(prompt_id, self._followed.get(prompt_id))
 
     async def run(
         self,
@@ -138,30 +207,79 @@ class BackendClient:
         `prompt_id` is a UUID of its own for each run; `deadline` is in seconds, from now until the backend begins, and
         again from there; `uploads` are the pictures that the graph refers to, sent if need be; `on_progress` is awaited
         in this task, with the newest progress only. With `resume` nothing is sent: the backend was given the job
-        before, and what became of it is found out.
+        before, and what became of it is found out. A job for which memory did not suffice is tried once more, after
+        the backend was told to free its own.
 
         Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost or BackendTimeout. Whenever it ends without
         knowing the job's end, and when it is cancelled, the job is cancelled at the backend, unless `leave` was called.
         """
+        with self.tally.counting():
+            if not resume:
+                await self._submitting.ready()
+            async with self._uploads.held(uploads) as files:
+                run = partial(
+                    self._run, graph.renamed(files), prompt_id, output_node, deadline, on_progress, tuple(uploads)
+                )
+                try:
+                    return await self._with_room(run, prompt_id, resume)
+                except DeviceFault as error:
+                    self._fault = error.detail
+                    self._faulty.set()
+                    raise
+
+    async def _with_room(self, run: Callable[[bool], Awaitable[bytes]], prompt_id: str, resume: bool) -> bytes:
+        try:
+            return await run(resume)
+        except OutOfMemory as error:
+            log.warning('Backend "%s" is told to free its memory: %s', self.name, error.detail)
+            await self._wire.free()
+            await self._wire.forget(prompt_id)  # the next try has the same id, and must not be taken for this one
+            await asyncio.sleep(_ROOM_SECONDS)
+            if resume:  # its pictures are not held: it is sent again by whoever leases it next
+                raise BackendLost(error.detail) from error
+            return await run(False)
+
+    async def _run(
+        self,
+        graph: Graph,
+        prompt_id: str,
+        output_node: str,
+        deadline: float,
+        on_progress: OnProgress | None,
+        uploads: Sequence[Upload],
+        resume: bool,
+    ) -> bytes:
         execution = Execution(prompt_id, graph)
         following = self._followed[prompt_id] = Following(execution, self._wire, self._limits)
+        following.left = self._leaving
         try:
             async with asyncio.timeout(deadline) as limit:
                 following.on_begin = partial(_set_back, limit, deadline)
                 if resume:
                     following.resume()
                 else:
-                    await self._begin(graph, following, uploads)
+                    await self._submitting.begin(graph, following, uploads)
                 entry = await self._to_end(following, on_progress)
                 images = execution.outcome(entry).images.get(output_node)
                 if not images:
                     what = node_name(graph, output_node, "")
                     raise ExecutionFailed(f"{what}: the job succeeded but left no image here")
-                return await self._wire.view(images[0])
+                data = await self._collect(images[0])
+                self._results.note(prompt_id, (file for found in images_of(entry).values() for file in found))
+                return data
         except TimeoutError as error:
             raise BackendTimeout(f'Backend "{self.name}" took longer than {deadline:g} s') from error
         finally:
             del self._followed[prompt_id]
+
+    async def _collect(self, image: ImageRef) -> bytes:
+        try:
+            return await self._wire.view(image)
+        except BackendLost:
+            # The cache names a file that is gone; with the cache it would be named again at the next try.
+            with suppress(BackendError):
+                await self._wire.free()
+            raise
 
     def leave(self, prompt_id: str) -> None:
         """Should the `run` of this job be cancelled, the job stays at the backend."""
@@ -172,71 +290,24 @@ class BackendClient:
     def leave_all(self) -> None:
         """Jobs whose `run` is cancelled from now on stay at the backend: the service is stopping, and comes again."""
         self._leaving = True
-
-    async def _begin(self, graph: Graph, following: Following, uploads: Sequence[Upload]) -> None:
-        try:
-            await self._submit(graph, following, uploads)
-        except BaseException:
-            await self._abandon(following)
-            raise
+        for following in self._followed.values():
+            following.left = True
 
     async def _to_end(self, following: Following, on_progress: OnProgress | None) -> object:
         try:
             return await following.to_end(on_progress)
         finally:
-            await self._abandon(following)
+            await self._submitting.abandon(following)
 
-    async def _submit(self, graph: Graph, following: Following, uploads: Sequence[Upload]) -> None:
+    async def _tidy(self) -> None:
         with suppress(TimeoutError):
-            # A socket that is just being opened is worth a moment: without it there is no progress to see.
-            async with asyncio.timeout(self._limits.connect):
-                await self._listener.tried()
-        await self._send(uploads)
-        prompt = graph.to_api()
-        answer = await self._post(prompt, following)
-        if isinstance(answer, Refused) and names_file(answer.body, frozenset(picture.name for picture in uploads)):
-            self._uploads.forget(picture.name for picture in uploads)
-            await self._send(uploads)
-            answer = await self._post(prompt, following)
-        match answer:
-            case Refused(body):
-                raise GraphRejected(explain(graph, body))
-            case Doubtful(reason):
-                following.doubt = reason
-
-    async def _send(self, uploads: Sequence[Upload]) -> None:
-        await asyncio.gather(*(self._uploads.ensure(picture) for picture in uploads))
-
-    async def _post(self, prompt: Mapping[str, object], following: Following) -> Accepted | Refused | Doubtful:
-        following.at_backend = True
-        posting = asyncio.create_task(self._wire.submit(prompt, following.prompt_id, self._listener.client_id))
-        try:
-            answer = await asyncio.shield(posting)
-        except asyncio.CancelledError:
-            # A request that is cut off may still be acted on, after our cancelling: let it arrive first.
-            await asyncio.wait({posting}, timeout=self._limits.abandon)
-            if not posting.cancel() and not posting.cancelled():
-                posting.exception()
-            raise
-        except BackendLost:
-            following.at_backend = False
-            raise
-        following.at_backend = not isinstance(answer, Refused)
-        return answer
-
-    async def _abandon(self, following: Following) -> None:
-        """Has the backend drop the job, where it may still have it."""
-        if not following.at_backend or following.left or self._leaving:
-            return
-        try:
             async with asyncio.timeout(self._limits.abandon):
-                await self.cancel(following.prompt_id)
-        except (BackendError, TimeoutError) as error:
-            log.warning('Job %s may still run at backend "%s": %s', following.prompt_id, self.name, error)
+                await self._results.aclose()
 
     def _begin_life(self) -> None:
         # A new socket may be a restarted backend, and whatever was said since the old one broke was not heard.
         self._uploads.forget_all()
+        self._results.forget_all()
         self._queue_remaining = None
         self._nudge_all()
 

@@ -1,5 +1,6 @@
 """Starts the embedded backend, a child process of the service, for machines without a ComfyUI of their own."""
 
+import logging
 import os
 import socket
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.process import BackendProcess
+from orchestrator.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 _START_SECONDS = 180.0
 """The first start writes the demo model's files."""
@@ -25,13 +29,21 @@ class Folders:
 
 
 @asynccontextmanager
-async def embedded_backend(folders: Folders) -> AsyncGenerator[BackendClient, None]:
-    """A client of the embedded backend, which runs on a free port of this machine while the block lasts."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+async def embedded_backend(folders: Folders, port: int = 0) -> AsyncGenerator[BackendClient, None]:
+    """A client of the embedded backend, which runs on a port of 127.0.0.1 while the block lasts; 0 takes a free one.
+
+    Raises SettingsError where somebody else listens on the port.
+    """
+    try:
+        with socket.create_server(("127.0.0.1", port)) as probe:
+            port = probe.getsockname()[1]
+    except OSError as error:
+        raise SettingsError(f"editor_port: 127.0.0.1 port {port} cannot be had: {error.strerror or error}") from error
     command = [sys.executable, "-m", "orchestrator.embedded", "--port", str(port), "--demo-model"]
     command += ["--models", str(folders.models), "--temp", str(folders.temporary), "--nodes", str(folders.nodes)]
     command += ["--parent-pid", str(os.getpid())]
-    backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded")
-    async with BackendProcess("embedded", command, ready=backend.alive, start_deadline=_START_SECONDS):
+    process = BackendProcess("embedded", command, ready=lambda: backend.alive(), start_deadline=_START_SECONDS)
+    backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded", process=process)
+    log.info("the embedded backend, and the editor with it, is at %s", backend.url)
+    async with process:
         yield backend

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.comfy import messages
+from orchestrator.comfy.faults import failure
 from orchestrator.comfy.graph import Graph
 from orchestrator.errors import ExecutionFailed, JobInterrupted
 
@@ -78,7 +79,7 @@ class Execution:
     def outcome(self, entry: object) -> Succeeded:
         """How the job ended, from its history entry (decoded JSON).
 
-        Raises ExecutionFailed naming node title, class and text, or JobInterrupted.
+        Raises ExecutionFailed, OutOfMemory or DeviceFault naming node title, class and text, or JobInterrupted.
         """
         status = entry.get("status") if isinstance(entry, Mapping) else None
         if not isinstance(entry, Mapping) or not isinstance(status, Mapping):
@@ -89,10 +90,10 @@ class Execution:
                     raise JobInterrupted(f"The job was interrupted at the backend in {self._name(node_id, node_type)}")
                 case messages.ExecutionError(_, node_id, node_type, kind, text):
                     what = f"{self._name(node_id, node_type)}: {kind}: {text.strip()}"
-                    raise ExecutionFailed(what[:_LONGEST_TEXT])
+                    raise failure(kind, text, what[:_LONGEST_TEXT])
         if status.get("status_str") != "success":
             raise ExecutionFailed("The backend says that the job failed, and not why")
-        return Succeeded(_images(entry.get("outputs")))
+        return Succeeded(images_of(entry))
 
     def _enter(self, node: str | None) -> None:
         if self._running and self._running != node:
@@ -120,7 +121,9 @@ def _kept_messages(value: object) -> list[messages.Message]:
     return [messages.message_of(str(kind), data) for kind, data in pairs if isinstance(data, Mapping)]
 
 
-def _images(outputs: object) -> dict[str, tuple[ImageRef, ...]]:
+def images_of(entry: object) -> dict[str, tuple[ImageRef, ...]]:
+    """The pictures that a history entry lists, by the id of the node that left them, however the job ended."""
+    outputs = entry.get("outputs") if isinstance(entry, Mapping) else None
     if not isinstance(outputs, Mapping):
         return {}
     found = {str(node_id): _node_images(output) for node_id, output in outputs.items()}

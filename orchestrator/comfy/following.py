@@ -32,6 +32,8 @@ class Following:
         """True when we have asked the backend to drop the job."""
         self.left = False
         """True when the backend shall keep the job whatever becomes of us."""
+        self.begun = False
+        """True once the backend was seen to work on the job."""
         self.on_begin: Callable[[], None] | None = None
         """Called once, when the backend is seen to work on the job."""
         self.doubt = ""
@@ -49,9 +51,10 @@ class Following:
 
     def hear(self, message: Message) -> None:
         """One message of this job. Returns at once."""
-        begun, self.on_begin = self.on_begin, None
-        if begun is not None:
-            begun()
+        self.begun = True
+        begin, self.on_begin = self.on_begin, None
+        if begin is not None:
+            begin()
         if self._execution.fold(message):
             self._progressed = True
             self._wake.set()

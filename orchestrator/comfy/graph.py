@@ -1,7 +1,7 @@
 """A graph in ComfyUI's API format as a frozen value. Pure: knows nothing of backends, files or the node catalogue."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, TypeAlias
 
 from orchestrator.errors import WorkflowError
@@ -62,6 +62,21 @@ class Graph:
         if len(found) > 1:
             raise WorkflowError(f'{len(found)} nodes are titled "{title}"; a title must be unique to be bound')
         return found[0]
+
+    def renamed(self, files: Mapping[str, str]) -> "Graph":
+        """The same graph where each input that is one of these texts is the text that it stands for."""
+
+        def renamed(item: Input) -> Input:
+            return files.get(item, item) if isinstance(item, str) else item
+
+        if not files:
+            return self
+        return Graph(
+            {
+                node_id: replace(node, inputs={name: renamed(item) for name, item in node.inputs.items()})
+                for node_id, node in self.nodes.items()
+            }
+        )
 
     @property
     def classes(self) -> frozenset[str]:

@@ -12,6 +12,7 @@ from importlib.resources import files
 
 from orchestrator.comfy.catalog import Catalog
 
+KNOWN_VERSION = "0.3.64"
 _CORE = "catalog-0.3.64.json.gz"
 _PACK = "pack.json"
 _KEPT = ("name", "display_name", "category", "input", "input_order", "output", "output_name", "output_node")

@@ -7,7 +7,7 @@ everybody.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from uuid import uuid4
 
@@ -24,7 +24,10 @@ _LARGEST_FRAME = 64 * 2**20
 
 
 class Listener:
-    """The socket of one backend. `on_message` and `on_open` are called from the reading task and must not wait."""
+    """The socket of one backend. `on_message` and `on_open` are called from the reading task and must not wait.
+
+    `until_up` is awaited before each try to connect: a backend that is only just being started is not one that fails.
+    """
 
     def __init__(
         self,
@@ -36,6 +39,7 @@ class Listener:
         backoff: Backoff,
         on_message: Callable[[Message | PreviewFrame], None],
         on_open: Callable[[], None],
+        until_up: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._url = "ws" + url.rstrip("/").removeprefix("http") + "/ws?clientId="
         self._name = name
@@ -44,6 +48,7 @@ class Listener:
         self._backoff = backoff
         self._on_message = on_message
         self._on_open = on_open
+        self._until_up = until_up
         self._client_id = uuid4().hex
         self._tried = asyncio.Event()
         self._open = asyncio.Event()
@@ -89,6 +94,9 @@ class Listener:
         await self._tried.wait()
 
     async def _listen(self) -> None:
+        if self._until_up is not None:
+            self._tried.set()
+            await self._until_up()
         self._client_id = uuid4().hex
         self._tried.clear()
         try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from orchestrator.comfy.catalog import Catalog
-from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.client import BackendClient, Kind
 
-Connection: TypeAlias = Literal["connecting", "ready", "lost"]
+Connection: TypeAlias = Literal["starting", "connecting", "ready", "lost", "quarantined"]
 
 
 @dataclass(frozen=True)
@@ -16,14 +16,27 @@ class BackendState:
     """One backend at one moment; `model` is the one that it ran last, `since` a Unix time of the last state change."""
 
     name: str
+    kind: Kind
     url: str
     connection: Connection
     since: float
+    reason: str
+    """Why it is not ready; empty when it is, or never was."""
     busy: bool
     model: str | None
+    running: tuple[str, ...]
+    """Ids of our jobs that it works on."""
+    waiting: tuple[str, ...]
+    """Ids of our jobs that are on their way there or in its queue."""
     classes: int
     jobs_done: int
+    jobs_failed: int
     jobs_lost: int
+    last_failure: str
+    starts: int
+    """How often its process was started, where the service does that; else 0."""
+    drops_results: bool | None
+    """Whether it deletes results that were collected; None while unknown."""
 
 
 @dataclass(eq=False)
@@ -37,8 +50,7 @@ class Place:
     model: str | None = None
     jobs: int = 0
     """At the backend now: one that runs, and perhaps one that waits there."""
-    jobs_done: int = 0
-    jobs_lost: int = 0
+    reason: str = ""
     up: asyncio.Event = field(default_factory=asyncio.Event)
     """Set while the backend is ready."""
     down: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,9 +59,9 @@ class Place:
     def __post_init__(self) -> None:
         self.down.set()
 
-    def change(self, connection: Connection) -> None:
+    def change(self, connection: Connection, reason: str = "") -> None:
         """Another state, from now on."""
-        self.connection, self.since = connection, time.time()
+        self.connection, self.since, self.reason = connection, time.time(), reason
         come, gone = (self.up, self.down) if connection == "ready" else (self.down, self.up)
         come.set()
         gone.clear()
@@ -57,16 +69,26 @@ class Place:
     @property
     def state(self) -> BackendState:
         """A copy to show."""
+        backend, tally, process = self.backend, self.backend.tally, self.backend.process
+        starting = process is not None and not process.is_ready and self.connection != "ready"
         return BackendState(
-            name=self.backend.name,
-            url=self.backend.url,
-            connection=self.connection,
+            name=backend.name,
+            kind=backend.kind,
+            url=backend.url,
+            connection="starting" if starting else self.connection,
             since=self.since,
+            reason=(process.failure if starting and process else "") or self.reason,
             busy=self.jobs > 0,
             model=self.model,
+            running=backend.at_work,
+            waiting=backend.waiting,
             classes=len(self.catalog.classes) if self.catalog else 0,
-            jobs_done=self.jobs_done,
-            jobs_lost=self.jobs_lost,
+            jobs_done=tally.done,
+            jobs_failed=tally.failed,
+            jobs_lost=tally.lost,
+            last_failure=tally.last_failure,
+            starts=process.starts if process else 0,
+            drops_results=backend.drops_results,
         )
 
     def may_run(self, classes: frozenset[str]) -> bool:

@@ -20,6 +20,10 @@ __all__ = ["BackendState", "Pool"]
 
 log = logging.getLogger(__name__)
 
+_LOST = "the connection was lost"
+_QUARANTINE = 600.0
+"""Seconds after which a backend whose device failed, and that nobody has restarted, is tried again."""
+
 
 class Pool:
     """The backends, open from `async with` to its end."""
@@ -69,20 +73,29 @@ class Pool:
 
     def require(self, classes: frozenset[str]) -> None:
         """Raises NoBackend, naming what lacks, when no backend has all these node classes."""
+        lack = self.lack(classes)
+        if lack:
+            raise NoBackend(lack)
+
+    def lack(self, classes: frozenset[str]) -> str:
+        """Why no backend can run such a graph, naming the fewest node classes that lack; empty when one may."""
         if any(place.may_run(classes) for place in self.places):
-            return
+            return ""
         missing = sorted((sorted(place.missing(classes)) for place in self.places), key=len)
-        if not missing:
-            raise NoBackend("No backend is configured")
-        raise NoBackend(f"No backend has the node classes {', '.join(missing[0])}")
+        return f"No backend has the node classes {', '.join(missing[0])}" if missing else "No backend is configured"
 
     async def _watch(self, place: Place) -> None:
         """One connection of one backend, from its opening to its loss."""
         await place.backend.opened()
         place.learn(await place.backend.catalog())
         log.info('Backend "%s" is ready with %d node classes', place.backend.name, place.state.classes)
+        fault = ""
         try:
-            await place.backend.closed()
+            fault = await place.backend.out_of_use()
+            if fault:
+                log.error('Backend "%s" gets no more jobs until it is started anew: %s', place.backend.name, fault)
+                place.change("quarantined", fault)
+                await place.backend.mend(_QUARANTINE)
         finally:
-            place.change("lost")
-        raise BackendLost("the connection was lost")
+            place.change("lost", fault or _LOST)
+        raise BackendLost(fault or _LOST)

@@ -1,4 +1,4 @@
-"""A backend as a child process: started, read, probed until ready, started again when it dies, stopped with us.
+"""A backend as a child process: started, read, probed, started again when it dies or is silent, stopped with us.
 
 Knows nothing of what the program is; the probe and the command line are handed in.
 """
@@ -13,21 +13,25 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
+from orchestrator.comfy.loglines import level_of
 from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.errors import BackendLost
 
 _LINE_END = re.compile(rb"[\r\n]+")
 _LONGEST_LINE = 8192
+_NO_FAILURE = "see its log"
 
 
 class BackendProcess:
     """One child that is kept running while the `async with` block lasts.
 
     `ready` is asked every `probe_seconds` after a start and answers whether the backend can take a job; when it has not
-    within `start_deadline` seconds, the child is stopped and started again. Its output goes to the log
-    `orchestrator.backend.<name>`, a line a record. Stopping is SIGTERM to the child's process group, and SIGKILL after
-    `stop_deadline` seconds.
+    within `start_deadline` seconds, the child is stopped and started again. From then on it is asked every
+    `watch_seconds`, and started again when it has not answered for `silence` seconds. Its output goes to the log
+    `orchestrator.backend.<name>`, a line a record, as grave as it sounds. Stopping is SIGTERM to the child's process
+    group, and SIGKILL after `stop_deadline` seconds. `before` is called before each start, in a thread.
     """
 
     def __init__(
@@ -41,7 +45,10 @@ class BackendProcess:
         start_deadline: float = 60.0,
         stop_deadline: float = 5.0,
         probe_seconds: float = 0.1,
+        watch_seconds: float = 5.0,
+        silence: float = 120.0,
         backoff: Backoff | None = None,
+        before: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
         self._argv = tuple(argv)
@@ -51,13 +58,19 @@ class BackendProcess:
         self._start_deadline = start_deadline
         self._stop_deadline = stop_deadline
         self._probe_seconds = probe_seconds
+        self._watch_seconds = watch_seconds
+        self._silence = silence
+        self._before = before
         self._backoff = backoff or Backoff(first=0.5, limit=30.0, calm=60.0)
         self._log = logging.getLogger(f"orchestrator.backend.{name}")
         self._is_ready = asyncio.Event()
+        self._unwanted = asyncio.Event()
+        self._unwanted_for = ""
         self._task: asyncio.Task[None] | None = None
         self._pid: int | None = None
         self._starts = 0
-        self._failure = "see its log"
+        self._ready_since: float | None = None
+        self._failure = _NO_FAILURE
 
     async def __aenter__(self) -> "BackendProcess":
         self._task = asyncio.create_task(
@@ -88,6 +101,25 @@ class BackendProcess:
         """True from the first good answer of the probe until the child ends."""
         return self._is_ready.is_set()
 
+    @property
+    def ready_since(self) -> float | None:
+        """When this life of the child became ready, in seconds since the epoch; None while it is not."""
+        return self._ready_since
+
+    @property
+    def failure(self) -> str:
+        """Why the last life of the child ended; empty before one has."""
+        return "" if self._failure == _NO_FAILURE else self._failure
+
+    def restart(self, reason: str) -> None:
+        """Has the child stopped and started again, whatever it is at."""
+        self._unwanted_for = reason
+        self._unwanted.set()
+
+    async def until_ready(self) -> None:
+        """Waits, without a deadline, until the child is ready."""
+        await self._is_ready.wait()
+
     async def started(self, deadline: float | None = None) -> None:
         """Waits until the child is ready. Raises BackendLost after `deadline` seconds (default: the start deadline)."""
         seconds = self._start_deadline if deadline is None else deadline
@@ -98,18 +130,51 @@ class BackendProcess:
             raise BackendLost(f'Backend "{self.name}" was not ready after {seconds:g} s: {self._failure}') from error
 
     async def _live(self) -> None:
+        if self._before is not None:
+            await asyncio.to_thread(self._before)
+        self._unwanted.clear()
         child = await self._start()
         pump = asyncio.create_task(self._pump(child), name=f"output {self.name}")
         try:
             await self._until_ready(child)
+            self._ready_since = time.time()
             self._is_ready.set()
-            raise BackendLost(f"the process ended with code {await child.wait()}")
+            raise BackendLost(await self._until_over(child))
         except BackendLost as error:
             self._failure = str(error)
             raise
         finally:
             self._is_ready.clear()
+            self._ready_since = None
             await _whole(self._end(child, pump))
+
+    async def _until_over(self, child: asyncio.subprocess.Process) -> str:
+        """Why the child's life is over, as soon as it is."""
+        ended = asyncio.ensure_future(child.wait())
+        silent = asyncio.ensure_future(self._until_silent())
+        unwanted = asyncio.ensure_future(self._unwanted.wait())
+        tasks: set[asyncio.Future[Any]] = {ended, silent, unwanted}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        if not ended.cancelled():
+            return f"the process ended with code {ended.result()}"
+        if not unwanted.cancelled():
+            return f"the process is started anew: {self._unwanted_for}"
+        return f"the process has not answered for {self._silence:g} s and is started anew"
+
+    async def _until_silent(self) -> None:
+        answered = time.monotonic()
+        while time.monotonic() - answered < self._silence:
+            await asyncio.sleep(self._watch_seconds)
+            asked = time.monotonic()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._silence):
+                    if await self._ready():
+                        answered = asked
 
     async def _end(self, child: asyncio.subprocess.Process, pump: asyncio.Task[None]) -> None:
         await self._stop(child)
@@ -178,7 +243,7 @@ class BackendProcess:
     def _tell(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip()
         if text:
-            self._log.info("%s", text[:_LONGEST_LINE])
+            self._log.log(level_of(text), "%s", text[:_LONGEST_LINE])
 
 
 async def _whole(work: Coroutine[None, None, None]) -> None:

@@ -5,8 +5,8 @@ which the answers may be trusted.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from uuid import uuid4
 
@@ -43,7 +43,7 @@ class Upload:
 
     @property
     def reference(self) -> str:
-        """What LoadImage and LoadImageMask understand."""
+        """What stands for it in a graph, until `uploads` says where it is at a backend."""
         return f"{UPLOAD_FOLDER}/{self.name} [temp]"
 
 
@@ -76,7 +76,7 @@ class Wire:
 
     def __init__(self, url: str, *, name: str, headers: Mapping[str, str] | None, limits: Limits) -> None:
         self._url = url.rstrip("/")
-        self._name = name
+        self.name = name
         self._headers = dict(headers or {})
         self._limits = limits
         self._session: aiohttp.ClientSession | None = None
@@ -105,7 +105,7 @@ class Wire:
                 raise
             return Doubtful(error.detail)
         if status >= 500:
-            return Doubtful(f'Backend "{self._name}" answered POST /prompt with HTTP {status}')
+            return Doubtful(f'Backend "{self.name}" answered POST /prompt with HTTP {status}')
         if status == 400:
             return Refused(self._decode(answer, "/prompt"))
         self._require_success(status, "POST /prompt")
@@ -129,29 +129,33 @@ class Wire:
         self._require_success(status, f"GET /view of {image.filename}")
         return data
 
-    async def upload(self, picture: Upload) -> None:
+    async def queue_text(self) -> str:
+        """The whole of `GET /queue` as it comes, with the graphs of the jobs that run or wait."""
+        return (await self._get("/queue")).decode(errors="replace")
+
+    async def upload(self, data: bytes, folder: str, name: str) -> None:
         """POST /upload/image into the temp folder. Raises GraphRejected when the backend does not take the picture."""
         boundary = uuid4().hex
-        head, tail = _around_file(picture.name, boundary)
+        head, tail = _around_file(folder, name, boundary)
         headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(len(head) + len(picture.data) + len(tail)),
+            "Content-Length": str(len(head) + len(data) + len(tail)),
         }
-        body = _in_pieces(head, picture.data, tail)
+        body = _in_pieces(head, data, tail)
         status, _ = await self._call(
             "POST", "/upload/image", data=body, headers=headers, deadline=self._limits.transfer
         )
         if 400 <= status < 500:
-            raise GraphRejected(f'Backend "{self._name}" refused a picture of {len(picture.data)} bytes: HTTP {status}')
+            raise GraphRejected(f'Backend "{self.name}" refused a picture of {len(data)} bytes: HTTP {status}')
         self._require_success(status, "POST /upload/image")
 
     async def object_info(self) -> object:
         """The decoded node catalogue, some megabytes where there are many custom nodes."""
         return self._decode(await self._get("/object_info", self._limits.transfer), "/object_info")
 
-    async def system_stats(self) -> None:
-        """GET /system_stats; returning at all is the answer."""
-        await self._get("/system_stats")
+    async def system_stats(self) -> object:
+        """The decoded answer to GET /system_stats."""
+        return self._decode(await self._get("/system_stats"), "/system_stats")
 
     async def delete_queued(self, prompt_id: str) -> None:
         """Takes a waiting job out of the queue; a running one stays."""
@@ -165,6 +169,20 @@ class Wire:
         """Asks the backend to unload its models and give memory back."""
         body = {"unload_models": True, "free_memory": True}
         self._require_success((await self._call("POST", "/free", body=body))[0], "POST /free")
+
+    async def forget(self, prompt_id: str) -> None:
+        """Takes a job that has ended out of the history."""
+        status, _ = await self._call("POST", "/history", body={"delete": [prompt_id]})
+        self._require_success(status, "POST /history")
+
+    async def drop_results(self, prompt_id: str, files: Sequence[ImageRef]) -> bool:
+        """POST /orchestrator/results of our pack: deletes these of the job's files. False where there is no pack."""
+        body = {"prompt_id": prompt_id, "files": [asdict(file) for file in files]}
+        status, _ = await self._call("POST", "/orchestrator/results", body=body)
+        if status in (404, 405):
+            return False
+        self._require_success(status, "POST /orchestrator/results")
+        return True
 
     async def place_model(self, wanted: Mapping[str, object]) -> tuple[int, Mapping[str, object]]:
         """POST /orchestrator/models of our pack: status and body, empty if it is not an object."""
@@ -192,7 +210,7 @@ class Wire:
         deadline: float | None = None,
     ) -> tuple[int, bytes]:
         if self._session is None:
-            raise BackendLost(f'Backend "{self._name}" is not open')
+            raise BackendLost(f'Backend "{self.name}" is not open')
         timeout = aiohttp.ClientTimeout(total=deadline or self._limits.request, sock_connect=self._limits.connect)
         url = self._url + path
         try:
@@ -202,22 +220,22 @@ class Wire:
                 return answer.status, await answer.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             text = str(error) or type(error).__name__
-            raise BackendLost(f'Backend "{self._name}" did not answer {method} {path}: {text}') from error
+            raise BackendLost(f'Backend "{self.name}" did not answer {method} {path}: {text}') from error
 
     def _require_success(self, status: int, request: str) -> None:
         if not 200 <= status < 300:
-            raise BackendLost(f'Backend "{self._name}" answered {request} with HTTP {status}')
+            raise BackendLost(f'Backend "{self.name}" answered {request} with HTTP {status}')
 
     def _decode(self, data: bytes, path: str) -> object:
         try:
             return json.loads(data)
         except ValueError as error:
-            raise BackendLost(f'Backend "{self._name}" answered {path} with something that is not JSON') from error
+            raise BackendLost(f'Backend "{self.name}" answered {path} with something that is not JSON') from error
 
     def _object(self, data: bytes, path: str) -> Mapping[str, object]:
         value = self._decode(data, path)
         if not isinstance(value, Mapping):
-            raise BackendLost(f'Backend "{self._name}" answered {path} with something that is not an object')
+            raise BackendLost(f'Backend "{self.name}" answered {path} with something that is not an object')
         return value
 
 
@@ -225,9 +243,9 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _around_file(name: str, boundary: str) -> tuple[bytes, bytes]:
+def _around_file(folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:
     """What stands before and after the file in the form that `POST /upload/image` takes."""
-    fields = {"type": "temp", "subfolder": UPLOAD_FOLDER, "overwrite": "true"}
+    fields = {"type": "temp", "subfolder": folder, "overwrite": "true"}
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
         for field, value in fields.items()

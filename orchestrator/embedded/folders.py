@@ -4,7 +4,7 @@ Every name that comes from outside passes through here, so that none can leave i
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,14 @@ class Folders:
         endings = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
         files = self.of("input").iterdir()
         return sorted(file.name for file in files if file.is_file() and file.suffix.lower() in endings)
+
+    def delete(self, files: Iterable[Mapping[str, str]]) -> int:
+        """Deletes files by `type`, `subfolder` and `filename`; gives how many there were."""
+        paths = [within(self.of(file["type"]), file["subfolder"], file["filename"]) for file in files]
+        found = [path for path in paths if path.is_file()]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return len(found)
 
     def sweep(self, seconds: float) -> int:
         """Deletes what has lain in the temporary folder for longer; gives the number of files deleted."""

@@ -96,6 +96,7 @@ class Routes:
             ("GET", "/models/{kind}", self.models),
             ("GET", "/embeddings", self.embeddings),
             ("GET", "/features", self.features),
+            ("POST", "/orchestrator/results", self.drop_results),
         ]
 
     async def _catalogue(self) -> Catalogue:
@@ -240,6 +241,15 @@ class Routes:
     async def embeddings(self, request: web.Request) -> web.Response:
         names = self._parts.folders.model_names("embeddings")
         return web.json_response([name.removesuffix(".safetensors") for name in names])
+
+    async def drop_results(self, request: web.Request) -> web.Response:
+        """The route of the pack orchestrator_results, which adds it to a ComfyUI's own server alone."""
+        said = await _body(request)
+        wanted, prompt_id = said.get("files"), said.get("prompt_id")
+        entry = self._parts.prompts.history(prompt_id, None, -1).get(prompt_id) if isinstance(prompt_id, str) else None
+        left = [file for output in entry["outputs"].values() for file in output.get("images", ())] if entry else []
+        chosen = [file for file in left if isinstance(wanted, list) and file in wanted]
+        return web.json_response({"deleted": await asyncio.to_thread(self._parts.folders.delete, chosen)})
 
     async def features(self, request: web.Request) -> web.Response:
         return web.json_response(FEATURES)

@@ -21,14 +21,19 @@ multiply zeros; columns, because so small a product stays on this thread: OpenBL
 costs ten times the time when a backend uses the processor."""
 
 
-def latent_cells(region: NDArray[np.bool_], *, blur: int, invert: bool) -> int:
+def latent_cells(region: NDArray[np.bool_], *, blur: int, invert: bool, padding: int | None = None) -> int:
     """How many 8x8-pixel latent cells are repainted.
 
     `region` has shape (height, width), True where the mask is white; `blur` is mask_blur in pixels, 0 to 64; `invert`
-    repaints the rest instead. The node pack rounds to 8 bits between its steps, so a cell on the threshold may differ.
+    repaints the rest instead; with a `padding` (pixels) only a box around what is repainted goes to the model, in the
+    picture's size. The node pack rounds to 8 bits between its steps, so a cell on the threshold may differ.
     """
     height, width = region.shape
-    rows, columns = _shrinking(height, blur), _shrinking(width, blur)
+    high, wide = math.ceil(height / _CELL), math.ceil(width / _CELL)
+    above, beside = slice(0, high * _CELL), slice(0, wide * _CELL)
+    if padding is not None:
+        above, beside = _box(region ^ invert, (high * _CELL, wide * _CELL), padding + _reach(blur))
+    rows, columns = _shrinking(height, blur, above, high), _shrinking(width, blur, beside, wide)
     down, across = _extent(np.any(region, axis=1)), _extent(np.any(region, axis=0))
     narrow = _apply(rows[:, down], region[down, across])
     cells = _apply(columns[:, across], narrow.T).T
@@ -37,7 +42,9 @@ def latent_cells(region: NDArray[np.bool_], *, blur: int, invert: bool) -> int:
     return int(np.count_nonzero(cells * 255 + 0.5 >= 128))
 
 
-def require_latent_mask(mask: Mask, *, blur: int, invert: bool, field: str | None = None) -> None:
+def require_latent_mask(
+    mask: Mask, *, blur: int, invert: bool, padding: int | None = None, field: str | None = None
+) -> None:
     """Raises InvalidParameters naming the mask (or `field`) if a run with it would repaint nothing.
 
     Takes 30 to 200 ms for 12 megapixels: call it in `PictureThreads`.
@@ -50,7 +57,7 @@ def require_latent_mask(mask: Mask, *, blur: int, invert: bool, field: str | Non
     if painted:
         message = "The mask has no white pixel; paint the region to repaint white, or set inpainting_mask_invert to 1."
         raise wrong(name, message)
-    if not latent_cells(mask.region, blur=blur, invert=invert):
+    if not latent_cells(mask.region, blur=blur, invert=invert, padding=padding):
         colour = "black (inpainting_mask_invert is 1)" if invert else "white"
         advice = "draw it thicker" if not blur else f"draw it thicker or lower mask_blur (now {blur})"
         lost = f"The {colour} region of the mask is too thin: nothing of it is left in the model's grid of 8x8 pixels"
@@ -63,26 +70,49 @@ def sure_diameter(blur: int) -> int:
     return math.ceil(2.5 * blur) + 16
 
 
-def _shrinking(size: int, blur: int) -> NDArray[np.float32]:
-    """Blur and down-scaling of one side: shape (ceil(size / 8), size); what is padded repeats the last pixel."""
-    cells = math.ceil(size / _CELL)
+def _reach(blur: int) -> int:
+    """How far beyond a straight edge the blur leaves a level of one half or more of 255."""
+    gauss = _gauss(blur)
+    return int(np.count_nonzero(np.cumsum(gauss[: len(gauss) // 2]) * 255 >= 0.5))
+
+
+def _box(region: NDArray[np.bool_], limits: tuple[int, int], margin: int) -> tuple[slice, slice]:
+    """Rows and columns of "only masked" (A1111 v1.10.1, `modules/masking.py`): the region's extent with a margin, grown
+    to the aspect of the picture, whose padded height and width are the `limits`."""
+    spans, sizes = [], []
+    for used, limit in zip((np.any(region, axis=1), np.any(region, axis=0)), limits, strict=True):
+        extent = _extent(used)
+        end = limit if extent.stop == len(used) else extent.stop  # what is padded repeats the last row or column
+        spans.append((max(extent.start - margin, 0), min(end + margin, limit)))
+        sizes.append(spans[-1][1] - spans[-1][0])
+    share = max(size / limit for size, limit in zip(sizes, limits, strict=True))
+    grown = []
+    for (low, high), limit in zip(spans, limits, strict=True):
+        length = max(int(share * limit), high - low)
+        start = max(min(low - (length - (high - low)) // 2, limit - length), 0)
+        grown.append(slice(start, min(start + length, limit)))
+    return grown[0], grown[1]
+
+
+def _shrinking(size: int, blur: int, window: slice, cells: int) -> NDArray[np.float32]:
+    """Blur and scaling of one side: shape (cells, size); what is padded beyond `size` repeats the last pixel."""
     gauss = _gauss(blur)
     reach = len(gauss) // 2
-    inner_start, inner = _bicubic(2, 5 * _CELL)
-    inner_taps = np.convolve(inner, gauss)
     matrix = np.zeros((cells, size), np.float32)
     for cell in range(cells):
-        first = (cell - 2) * _CELL + inner_start - reach
-        if first >= 0 and first + len(inner_taps) <= size:
-            matrix[cell, first : first + len(inner_taps)] = inner_taps
-            continue
-        start, weights = _bicubic(cell, cells * _CELL)
-        beyond = weights[size - start :].sum()
-        weights = weights[: size - start].copy()
-        weights[-1] += beyond
+        start, weights = _bicubic(cell, cells, window)
+        if start + len(weights) > size:
+            start = min(start, size - 1)
+            beyond = weights[size - start :].sum()
+            weights = weights[: size - start].copy()
+            weights[-1] += beyond
         taps = np.convolve(weights, gauss)
-        places = _reflected(np.arange(start - reach, start - reach + len(taps)), size)
-        matrix[cell] = np.bincount(places, taps, size)
+        first = start - reach
+        if first >= 0 and first + len(taps) <= size:
+            matrix[cell, first : first + len(taps)] = taps
+        else:
+            places = _reflected(np.arange(first, first + len(taps)), size)
+            matrix[cell] = np.bincount(places, taps, size)
     return matrix
 
 
@@ -94,14 +124,17 @@ def _gauss(sigma: int) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum(), np.float64)
 
 
-def _bicubic(cell: int, size: int) -> tuple[int, NDArray[np.float64]]:
-    """First pixel and weights of one output cell: Pillow's bicubic (a = -0.5) stretched by 8, cut off at the borders.
+def _bicubic(cell: int, cells: int, window: slice) -> tuple[int, NDArray[np.float64]]:
+    """First pixel and weights of one of so many cells that a window of the side is scaled to.
 
-    `size` is that of the padded side.
+    Pillow's bicubic (a = -0.5), stretched by the scale where that is above 1, cut off at the window's borders. Where
+    the window is enlarged first and then scaled down, as "only masked" does, this is that within the filters' ripple.
     """
-    centre = (cell + 0.5) * _CELL
-    start, stop = max(0, int(centre - 2 * _CELL + 0.5)), min(size, int(centre + 2 * _CELL + 0.5))
-    x = np.abs(np.arange(start, stop) + 0.5 - centre) / _CELL
+    scale = (window.stop - window.start) / cells
+    stretch, centre = max(scale, 1.0), window.start + (cell + 0.5) * scale
+    start = max(window.start, int(centre - 2 * stretch + 0.5))
+    stop = min(window.stop, int(centre + 2 * stretch + 0.5))
+    x = np.abs(np.arange(start, stop) + 0.5 - centre) / stretch
     near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
     weights = np.where(x < 1, near, np.where(x < 2, far, 0.0))
     return start, weights / weights.sum()

@@ -23,6 +23,7 @@ from orchestrator.models.layout import SUFFIX, Place, stem_of
 from orchestrator.models.look import Looker
 from orchestrator.models.names import Names
 from orchestrator.models.nature import Nature
+from orchestrator.models.offer import OfferedModel, offered_models
 from orchestrator.models.pins import Pins
 from orchestrator.models.reference import BadReference, CivitaiVersion, Kind, LocalName, read_reference
 from orchestrator.models.shelf import Shelf
@@ -99,6 +100,10 @@ class ModelFinder:
             if (said := base_family(found.base_model)) and said != kind.family:
                 log.warning("%s is %s by its tensors; its author says %s", name, kind.family, found.base_model)
             return replace(_file(name, field, found, kind.family), channels=kind.channels)
+
+    async def offered(self) -> list[OfferedModel]:
+        """What can be named without a download."""
+        return await asyncio.to_thread(offered_models, self._shelf, self._names)
 
     async def lora(self, name: str, field: str, checkpoint: ModelFile) -> ModelFile:
         """The LoRA that a name means, if it fits the checkpoint; it may still have to be fetched.

@@ -62,7 +62,7 @@ def _name_faults(definition: d.Definition) -> Iterator[str]:
     for name, mask in definition.masks.items():
         if not isinstance(definition.parameters.get(mask.of), d.PictureParameter):
             yield f"parameters: {name}: of: {mask.of} is not a parameter of type picture"
-        for other in (mask.blur, mask.invert):
+        for other in (mask.blur, mask.invert, mask.only, mask.padding):
             if other is not None and not isinstance(definition.parameters.get(other), d.IntegerParameter):
                 yield f"parameters: {name}: {other} is not a parameter of type integer"
 

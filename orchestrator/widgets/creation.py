@@ -72,8 +72,9 @@ def definition_text(name: str, proposal: Proposal) -> str:
 def _said(parameter: d.Parameter) -> dict[str, object]:
     """What is worth writing of a parameter, the kind first and the help last."""
     said = parameter.model_dump(exclude_none=True, exclude={"help", "longest", "type"})
-    if said.get("required") is False:
-        del said["required"]
+    for flag in ("required", "advanced"):
+        if said.get(flag) is False:
+            del said[flag]
     return {"type": parameter.type, **said, "help": parameter.help}
 
 

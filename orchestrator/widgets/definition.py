@@ -5,9 +5,9 @@ the workflow fit together is the audit's question; this module has never heard o
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from orchestrator.errors import WorkflowError
 
@@ -32,6 +32,8 @@ class _Parameter(_Strict):
     help: str = Field(min_length=1)
     required: bool = False
     """For the documentation and for parameters without a default: one that has a default may always be left out."""
+    advanced: bool = False
+    """Few callers change it: the page folds it away."""
 
 
 class PictureParameter(_Parameter):
@@ -43,14 +45,17 @@ class PictureParameter(_Parameter):
 class MaskParameter(_Parameter):
     """A picture that says where. `of` names the picture it belongs to, whose size it gets.
 
-    `blur` (pixels) and `invert` (0 or 1) name the parameters that change the mask inside the workflow, so that the
-    service can see before the run that nothing of it would survive.
+    `blur` (pixels) and `invert` (0 or 1) name the parameters that change the mask inside the workflow, `only` (0 or 1)
+    and `padding` (pixels) those that repaint just a box around it, so that the service can see before the run that
+    nothing of it would survive.
     """
 
     type: Literal["mask"]
     of: Name
     blur: Name | None = None
     invert: Name | None = None
+    only: Name | None = None
+    padding: Name | None = None
 
 
 class CheckpointParameter(_Parameter):
@@ -83,6 +88,14 @@ class IntegerParameter(_Parameter):
     minimum: int
     maximum: int
     default: int | None = None
+    labels: dict[int, str] | None = None
+    """What each number of a short range means, in a few words."""
+
+    @model_validator(mode="after")
+    def _labels_are_of_the_range(self) -> Self:
+        if self.labels is not None and list(self.labels) != list(range(self.minimum, self.maximum + 1)):
+            raise ValueError(f"labels must name each number from {self.minimum} to {self.maximum}, in order")
+        return self
 
 
 class NumberParameter(_Parameter):

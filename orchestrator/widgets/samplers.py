@@ -45,6 +45,7 @@ _K_DIFFUSION = {
     "DPM++ 3M SDE": ("dpmpp_3m_sde", "exponential"),
     "DPM fast": ("dpm_fast", "normal"),
     "DPM adaptive": ("dpm_adaptive", "normal"),
+    "LCM": ("lcm", "normal"),
 }
 # A1111's schedule types. Its polyexponential one has the exponent 1, which makes it the exponential one.
 _SCHEDULES = {
@@ -84,7 +85,6 @@ UNFAITHFUL = (
     UnfaithfulSampler("PLMS", "LMS", "it is a multistep solver on WebUI's own time steps"),
     UnfaithfulSampler("DDIM CFG++", "DDIM", "its guidance differs from that of all others"),
     UnfaithfulSampler("UniPC", "DPM++ 2M", "WebUI walks it on a grid that is off by one step"),
-    UnfaithfulSampler("LCM", "Euler a", "it needs the model's estimate rescaled for distilled models"),
 )
 """Samplers of A1111 that are refused, with the nearest one that runs."""
 
@@ -117,6 +117,7 @@ _ALIASES = {
     "k_dpmpp_3m_sde": "DPM++ 3M SDE",
     "k_dpmpp_3m_sde_ka": "DPM++ 3M SDE Karras",
     "k_dpmpp_3m_sde_exp": "DPM++ 3M SDE Exponential",
+    "k_lcm": "LCM",
 }
 
 

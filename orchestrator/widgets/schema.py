@@ -1,6 +1,9 @@
 """A widget as other programs see it: JSON Schema (draft 2020-12) of its parameters, and a short entry for the list.
 
 The schema describes the canonical form of a request; the service also takes "25" for 25 and "" for a default. Pure.
+
+Beside JSON Schema's own words a property has `x-type`, the parameter's type in widget.yaml, for programs that make a
+form of it; a mask has `x-of`, its picture's name, and what few callers change `x-advanced: true`.
 """
 
 from orchestrator.widgets import definition as d
@@ -37,7 +40,11 @@ def summary(widget: Widget) -> JsonObject:
 
 
 def _property(parameter: d.Parameter) -> JsonObject:
-    described: JsonObject = {"description": " ".join(parameter.help.split())}
+    described: JsonObject = {"description": " ".join(parameter.help.split()), "x-type": parameter.type}
+    if isinstance(parameter, d.MaskParameter):
+        described["x-of"] = parameter.of
+    if parameter.advanced:
+        described["x-advanced"] = True
     default = _default(parameter)
     if default is not None:
         described["default"] = default
@@ -65,7 +72,10 @@ def _shape(parameter: d.Parameter) -> JsonObject:
         case d.CheckpointParameter():
             return {"type": "string", "pattern": "^[^/\\\\]+$"}
         case d.IntegerParameter():
-            return {"type": "integer", "minimum": parameter.minimum, "maximum": parameter.maximum}
+            shape: JsonObject = {"type": "integer", "minimum": parameter.minimum, "maximum": parameter.maximum}
+            if parameter.labels is not None:
+                shape["oneOf"] = [{"const": number, "title": label} for number, label in parameter.labels.items()]
+            return shape
         case d.NumberParameter():
             return {"type": "number", "minimum": parameter.minimum, "maximum": parameter.maximum}
         case d.SeedParameter():

@@ -20,6 +20,7 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
+from tests.chaos.leaks import held_when_ready, inputs_left, leaked
 from tests.chaos.mischief import calm, colour_of, mischief, paint
 from tests.chaos.service import Service
 from tests.fakes.comfyui import FakeComfyUI
@@ -43,6 +44,8 @@ class Outcome:
     ends: dict[str, int] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     runs: int = 0
+    swept: int = 0
+    """Jobs whose pictures a kill had left behind."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -105,14 +108,17 @@ async def chaos(seed: int, jobs: int, kills: int, folder: Path) -> Outcome:
             for _ in range(_BACKENDS)
         ]
         service = Service(folder, [fake.url for fake in fakes], queue_limit=max(20, jobs // 10))
-        await service.start()
         stack.push_async_callback(service.kill)
-        timeout = aiohttp.ClientTimeout(total=30)
-        session = await stack.enter_async_context(aiohttp.ClientSession(service.url, timeout=timeout))
-        caller = _Caller(session, draw)
-        async with asyncio.timeout(60 + jobs):
-            await _run(caller, service, fakes, draw, outcome)
-        await _reckon(caller, session, service, outcome)
+        await service.start()
+        at_first = await held_when_ready(service)
+        async with aiohttp.ClientSession(service.url, timeout=aiohttp.ClientTimeout(total=30)) as session:
+            caller = _Caller(session, draw)
+            async with asyncio.timeout(60 + jobs):
+                await _run(caller, service, fakes, draw, outcome)
+            await _reckon(caller, session, service, outcome)
+        outcome.wrong += await leaked(service, at_first)
+        outcome.swept, wrong = await inputs_left(service)
+        outcome.wrong += wrong
     outcome.runs = sum(len(fake.prompts) for fake in fakes)
     outcome.seconds = round(time.monotonic() - began, 1)
     return outcome
@@ -165,12 +171,6 @@ async def _reckon(caller: _Caller, session: aiohttp.ClientSession, service: Serv
     kept = len(list((service.data / "images").glob("[!.]*")))
     if kept != outcome.ends.get("succeeded", 0):
         wrong.append(f"{kept} images for {outcome.ends.get('succeeded', 0)} successes")
-    # A picture that was written just when the service was killed, before its job was kept, is swept when it is old.
-    if left := [path for path in (service.data / "inputs").glob("*") if path.name in ends]:
-        wrong.append(f"{len(left)} jobs' inputs were left")
-    # The callers' connections, and a few to each backend.
-    if service.open_files > service.files_at_start + _CALLERS + 8 * _BACKENDS:
-        wrong.append(f"{service.open_files} open files, {service.files_at_start} at the start")
 
 
 async def _colour(session: aiohttp.ClientSession, url: str) -> object:

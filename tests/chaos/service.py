@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,8 +22,8 @@ class Service:
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self.data = data
+        self._tasks_file = data / "tasks"
         self.url = f"http://127.0.0.1:{self.port}"
-        self.files_at_start = 0
         self._process: asyncio.subprocess.Process | None = None
         if models is None:
             some_models(data / "models")
@@ -32,10 +34,11 @@ class Service:
         (data / "config.yaml").write_text(json.dumps(config))
 
     async def start(self) -> None:
-        command = [sys.executable, "-m", "orchestrator.cli", "serve", "--port", str(self.port)]
+        command = [sys.executable, "-m", "tests.chaos.watched", "serve", "--port", str(self.port)]
         command += ["--data", str(self.data), "--config", str(self.data / "config.yaml")]
+        environment = os.environ | {"TASKS_FILE": str(self._tasks_file)}
         with (self.data / "log").open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(*command, stderr=log)
+            self._process = await asyncio.create_subprocess_exec(*command, stderr=log, env=environment)
         async with asyncio.timeout(60), aiohttp.ClientSession(self.url) as session:
             while True:
                 assert self._process.returncode is None, (self.data / "log").read_text()[-2000:]
@@ -44,7 +47,6 @@ class Service:
                         break
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.05)
-        self.files_at_start = self.open_files
 
     async def kill(self) -> None:
         """As the kernel does it: no last words."""
@@ -53,7 +55,23 @@ class Service:
             await self._process.wait()
 
     @property
-    def open_files(self) -> int:
-        """File descriptors of the process."""
+    def open_files(self) -> Counter[str]:
+        """File descriptors of the process: how many to what."""
         assert self._process is not None
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))  # noqa: PTH208
+        found: Counter[str] = Counter()
+        for path in Path(f"/proc/{self._process.pid}/fd").iterdir():
+            try:
+                found[str(path.readlink()).partition(":[")[0]] += 1
+            except FileNotFoundError:
+                continue
+        return found
+
+    async def tasks(self) -> Counter[str]:
+        """Tasks of the process by name; those without a name of their own are `Task`."""
+        assert self._process is not None
+        self._tasks_file.unlink(missing_ok=True)
+        self._process.send_signal(signal.SIGUSR1)
+        async with asyncio.timeout(30):
+            while not self._tasks_file.exists():
+                await asyncio.sleep(0.02)
+        return Counter(name.split("-")[0] for name in self._tasks_file.read_text().splitlines())

@@ -48,6 +48,10 @@ def test_deterministic_samplers_equal_core_s_with_a_hard_mask(report: dict[str, 
     assert report["ddim"] / report["scale"] < BAR
 
 
+def test_lcm_equals_core_s_on_a_model_patched_for_it_with_the_same_noise(report: dict[str, Any]) -> None:
+    assert report["lcm"] < BAR
+
+
 def test_samplers_that_core_takes_differently_differ(report: dict[str, Any]) -> None:
     for case, apart in (report["stochastic"] | {"lms": report["lms"]}).items():
         assert apart / report["scale"] > BAR, case

@@ -26,8 +26,8 @@ pytestmark = pytest.mark.comfyui
 
 ROOT = Path(__file__).parents[2]
 PACK = (
-    *("A1111Prompt", "A1111Sampler", "A1111InpaintMasks", "A1111InpaintFill", "A1111InpaintStart"),
-    *("A1111InpaintConditioning", "A1111TemporaryImage"),
+    *("A1111Prompt", "A1111Sampler", "A1111InpaintMasks", "A1111InpaintCrop", "A1111InpaintFill"),
+    *("A1111InpaintStart", "A1111InpaintConditioning", "A1111InpaintPaste", "A1111TemporaryImage"),
 )
 PROMPT = "a red heart on a yellow background"
 SECONDS = 300.0
@@ -171,6 +171,22 @@ async def test_inverted_mask_keeps_the_masked_pixels_exact(comfyui, blur):
     kept = np.asarray(mask) == 255
     assert np.array_equal(answer[kept], np.asarray(image)[kept])
     assert not np.array_equal(answer[~kept], np.asarray(image)[~kept])
+
+
+@pytest.mark.parametrize(("width", "height"), [(101, 77), (128, 96)])
+async def test_only_masked_paints_alike_on_both_backends_and_keeps_the_rest_exact(comfyui, embedded, width, height):
+    image, mask = scene(width, height), Image.new("L", (width, height))
+    ImageDraw.Draw(mask).rectangle((width - 24, 10, width - 1, 30), fill=255)  # at a border
+    outside = np.asarray(mask) == 0
+    raw = {"inpaint_full_res": 1, "inpaint_full_res_padding": 6, "inpainting_fill": 2, "steps": 4}
+    given = {"image": image, "mask": mask}
+    theirs, ours = [await painted(backend.url, "inpaint", raw, given) for backend in (comfyui, embedded)]
+    assert theirs.shape == (height, width, 3)
+    for answer in (theirs, ours):
+        assert np.array_equal(answer[outside], np.asarray(image)[outside])
+    assert np.abs(theirs.astype(int) - ours).mean() < 1
+    whole = await painted(comfyui.url, "inpaint", raw | {"inpaint_full_res": 0}, given)
+    assert np.abs(theirs.astype(int) - whole)[~outside].mean() > 2, "the box is painted larger than the mask is"
 
 
 async def test_the_same_run_again_answers_the_same_from_the_cache(comfyui):

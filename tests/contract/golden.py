@@ -44,6 +44,9 @@ CASES: Mapping[str, Case] = {
     "inpaint-fill-0": Case("inpaint", given={"inpainting_fill": 0}),
     "inpaint-fill-2": Case("inpaint", given={"inpainting_fill": 2}),
     "inpaint-fill-3": Case("inpaint", given={"inpainting_fill": 3}),
+    "inpaint-only-masked": Case(
+        "inpaint", given={"inpaint_full_res": True, "inpaint_full_res_padding": 8, "inpainting_fill": 2}
+    ),
     "inpaint-invert": Case("inpaint", given={"inpainting_mask_invert": 1, "mask_blur": 16}),
     "inpaint-strength-1": Case("inpaint", given={"denoising_strength": 1, "sampler": "Euler a", "steps": 20}),
     "inpaint-sdxl": Case("inpaint", family="sdxl"),

@@ -33,13 +33,16 @@ def prepare(tmp_path_factory: pytest.TempPathFactory):
     folders = Folders(tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("temp"))
     folders.prepare()
     kinds = {kind.name: kind for kind in load_packs(_NODES, folders)}
-    run = kinds["A1111InpaintMasks"].make()
+    run, crop = kinds["A1111InpaintMasks"].make(), kinds["A1111InpaintCrop"].make()
 
-    def cells(mask: Image.Image, blur: int, invert: int) -> int:
+    def cells(mask: Image.Image, blur: int, invert: int, padding: int | None = None) -> int:
         levels = torch.from_numpy(np.asarray(mask).astype(np.float32) / 255)[None]
         image = torch.zeros(1, mask.height, mask.width, 3)
-        result = run(image=image, mask=levels, mask_blur=blur, invert=invert)
-        return int(result.values[1].sum())
+        result = run(image=image, mask=levels, mask_blur=blur, invert=invert).values
+        if padding is not None:
+            names = ("image", "latent_mask", "overlay_mask", "blurred_mask")
+            result = crop(**dict(zip(names, result, strict=True)), padding=padding, feather="inside").values
+        return int(result[1].sum())
 
     return cells
 
@@ -55,3 +58,21 @@ def test_service_and_node_agree_on_what_is_left_to_repaint(prepare) -> None:
         assert abs(ours - theirs) <= max(2, theirs // 20)
         empty += theirs == 0
     assert 40 < empty < 210, "the masks should be of both kinds"
+
+
+def test_they_agree_on_only_masked_too(prepare) -> None:
+    rng = random.Random(5)
+    empty, far = 0, []
+    for _ in range(250):
+        mask, blur, invert = drawn(rng), rng.choice((0, 0, 2, 4, 16, 40)), int(rng.random() < 0.2)
+        padding = rng.choice((0, 4, 32, 200))
+        theirs = prepare(mask, blur, invert, padding)
+        ours = latent_cells(np.asarray(mask) > 0, blur=blur, invert=bool(invert), padding=padding)
+        empty += theirs == 0
+        if (ours == 0) != (theirs == 0):
+            assert max(ours, theirs) <= 8, (mask.size, blur, invert, padding, ours, theirs)
+            far.append((ours, theirs))
+        else:
+            assert abs(ours - theirs) <= max(8, theirs * 0.2), (mask.size, blur, invert, padding, ours, theirs)
+    assert 10 < empty < 240, "the masks should be of both kinds"
+    assert len(far) <= 5, far

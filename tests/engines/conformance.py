@@ -37,6 +37,7 @@ from tests.engines.jobs import spec, wants
 
 LEASE_SECONDS = 1.0
 AFFINITY_SECONDS = 1.0
+AVOID_SECONDS = 5.0
 LOST = Failed(code="backend_lost", detail="it is gone")
 PICTURE = Succeeded(image="x.png", expires_at=time.time() + 3600)
 
@@ -87,7 +88,7 @@ async def story(engine: JobEngine, job_id: str, after: int = 0) -> list[Event]:
 
 
 class EngineConformance:
-    """`open` takes `waiting_limit`; the lease and the affinity it must set as above."""
+    """`open` takes `waiting_limit`; the lease, the affinity and the time of avoidance it must set as above."""
 
     def open(self, folder: Path, *, waiting_limit: int = 100) -> AbstractAsyncContextManager[Opened]:
         raise NotImplementedError
@@ -323,6 +324,36 @@ class EngineConformance:
             assert end.code == "backend_lost"
             told = [event.happening for event in await story(opened.engine, job.id)]
             assert [event.attempt for event in told if isinstance(event, Requeued)] == [2, 3]
+
+    async def test_a_lost_job_goes_to_another_backend_than_the_one_that_lost_it(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            one, two = opened.source("one"), opened.source("two")
+            job = spec()
+            await opened.engine.submit(job)
+            held = await lease(one)
+            asking = asyncio.create_task(lease(one, ahead=False))
+            other = asyncio.create_task(lease(two))
+            await asyncio.sleep(0.05)  # both wait, the one that loses it first
+            assert await held.retry(LOST) is Retry.AGAIN
+            assert (await other).spec == job
+            asking.cancel()
+
+    async def test_a_lost_job_waits_a_while_for_a_busy_backend_and_holds_up_nobody(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            one, two = opened.source("one"), opened.source("two")
+            lost, busy, other = spec(), spec(), spec()
+            for job, source in ((lost, one), (busy, two)):
+                await opened.engine.submit(job)
+                held = await lease(source)
+                if job is lost:
+                    losing = held
+            await losing.retry(LOST)
+            assert await nothing_for(one)
+            await opened.engine.submit(other)
+            assert (await lease(one)).spec == other
+            # Nobody else has taken it in time: better there than nowhere.
+            async with asyncio.timeout(30):
+                assert (await one.lease(wants())).spec == lost
 
     async def test_a_retry_may_wait(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:

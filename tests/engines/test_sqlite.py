@@ -9,12 +9,20 @@ import pytest
 from orchestrator.errors import StorageError
 from orchestrator.jobs.sqlite import Dials, SqliteEngine
 from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
-from tests.engines.conformance import AFFINITY_SECONDS, LEASE_SECONDS, EngineConformance, Opened, lease, nothing_for
+from tests.engines.conformance import (
+    AFFINITY_SECONDS,
+    AVOID_SECONDS,
+    LEASE_SECONDS,
+    EngineConformance,
+    Opened,
+    lease,
+    nothing_for,
+)
 from tests.engines.jobs import spec, wants
 
 
 def opened(folder: Path, **more: int) -> SqliteEngine:
-    dials = Dials(affinity=AFFINITY_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more)
+    dials = Dials(affinity=AFFINITY_SECONDS, avoid=AVOID_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more)
     return SqliteEngine(folder / "jobs.sqlite", dials)
 
 

@@ -45,7 +45,8 @@ class FakeComfyUI:
 
     `catalog_json` is decoded `/object_info` (default: ComfyUI 0.3.64's and our node pack's), `result_png` what every
     job makes (unless `paint` makes it of the prompt), `run_seconds` how long each takes, `steps` how many its sampler
-    counts. With `recording`, it plays that session instead of making jobs up.
+    counts. With `recording`, it plays that session instead of making jobs up. Without `drops_results` it is one that
+    has not loaded our pack for that.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class FakeComfyUI:
         steps: int = 0,
         recording: Recording | None = None,
         faults: Faults | None = None,
+        drops_results: bool = True,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -68,6 +70,7 @@ class FakeComfyUI:
         self.steps = steps
         self.recording = recording
         self.faults = faults or Faults()
+        self.drops_results = drops_results
         self.host, self.port = host, port
         self.seen: list[Seen] = []
         self.prompts: list[Json] = []
@@ -123,6 +126,8 @@ class FakeComfyUI:
                 web.get("/object_info", self._object_info),
                 web.get("/system_stats", self._system_stats),
                 web.post("/free", self._free),
+                web.post("/history", self._forget),
+                *([web.post("/orchestrator/results", self._drop_results)] if self.drops_results else []),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -212,6 +217,19 @@ class FakeComfyUI:
     async def _history(self, request: web.Request) -> web.Response:
         self._note("GET /history")
         return web.json_response(self.engine.history(request.match_info["id"]))
+
+    async def _forget(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self._note("POST /history", body)
+        self.engine.forget(body.get("delete", []))
+        return web.Response()
+
+    async def _drop_results(self, request: web.Request) -> web.Response:
+        body = await request.json()
+        self._note("POST /orchestrator/results", body)
+        for file in body["files"]:
+            self.files.pop((file["type"], file["subfolder"], file["filename"]), None)
+        return web.json_response({"deleted": len(body["files"])})
 
     async def _interrupt(self, request: web.Request) -> web.Response:
         body = await request.json() if request.can_read_body else {}

@@ -21,6 +21,9 @@ class Engine(Protocol):
     def history(self, prompt_id: str) -> Json:
         """GET /history/{prompt_id}."""
 
+    def forget(self, prompt_ids: list[str]) -> None:
+        """POST /history {"delete": …}."""
+
     def delete(self, prompt_ids: list[str]) -> None:
         """POST /queue {"delete": …}."""
 

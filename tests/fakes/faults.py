@@ -16,6 +16,10 @@ class Faults:
     """Seconds by which a job's history entry comes after `executing null`."""
     raise_in: str = ""
     """The class of a node that raises when it runs."""
+    raise_times: int = 1_000_000
+    """So often."""
+    raised: tuple[str, str] = ("RuntimeError", "it broke\n")
+    """Class and text of what is raised."""
     lose_pictures: bool = False
     """`GET /view` finds nothing."""
     swallow_prompts: int = 0

@@ -86,6 +86,10 @@ class Recorded:
     def history(self, prompt_id: str) -> Json:
         return {prompt_id: self._ended[prompt_id]} if prompt_id in self._ended else {}
 
+    def forget(self, prompt_ids: list[str]) -> None:
+        for prompt_id in prompt_ids:
+            self._ended.pop(prompt_id, None)
+
     def delete(self, prompt_ids: list[str]) -> None:
         for prompt_id in prompt_ids:
             if prompt_id in list(self._active)[1:]:

@@ -80,6 +80,10 @@ class Scripted:
     def history(self, prompt_id: str) -> Json:
         return {prompt_id: self._history[prompt_id]} if prompt_id in self._history else {}
 
+    def forget(self, prompt_ids: list[str]) -> None:
+        for prompt_id in prompt_ids:
+            self._history.pop(prompt_id, None)
+
     def delete(self, prompt_ids: list[str]) -> None:
         kept = [job for job in self._pending if job.prompt_id not in prompt_ids]
         if len(kept) < len(self._pending):
@@ -144,7 +148,8 @@ class Scripted:
         except (_NodeRaised, _Interrupted) as error:
             data = {"node_id": node_id, "node_type": job.prompt[node_id]["class_type"], "executed": list(outputs)}
             if isinstance(error, _NodeRaised):
-                failure = {"exception_type": "RuntimeError", "exception_message": "it broke\n", "traceback": []}
+                kind, text = self.faults.raised
+                failure = {"exception_type": kind, "exception_message": text, "traceback": []}
                 await self._tell(job, "execution_error", data | failure)
             else:
                 await self._tell(job, "execution_interrupted", data)
@@ -155,7 +160,8 @@ class Scripted:
     async def _run_node(self, job: _Job, node_id: str, seconds: float) -> None:
         class_type = job.prompt[node_id]["class_type"]
         await self._say(job, "executing", {"node": node_id, "display_node": node_id})
-        if class_type == self.faults.raise_in:
+        if class_type == self.faults.raise_in and self.faults.raise_times:
+            self.faults.raise_times -= 1
             raise _NodeRaised
         steps = self.steps if "Sampler" in class_type else 0
         for step in range(1, steps + 1):

@@ -243,7 +243,7 @@ async def test_samplers_are_listed_with_what_runs_and_what_is_refused(fake: Fake
         "sampler_name": "dpmpp_2m",
         "scheduler": "karras",
     }
-    assert {one["name"] for one in listed["refused"]} == {"Restart", "PLMS", "DDIM CFG++", "UniPC", "LCM"}
+    assert {one["name"] for one in listed["refused"]} == {"Restart", "PLMS", "DDIM CFG++", "UniPC"}
     assert {one["nearest"] for one in listed["refused"]} <= {one["name"] for one in listed["samplers"]}
 
 

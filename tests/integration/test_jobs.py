@@ -153,11 +153,18 @@ async def test_events_of_no_job_and_after_no_event_are_problems(fake: FakeComfyU
     assert answer.status == 422
 
 
-async def test_the_prompt_is_the_graph_as_it_ran(fake: FakeComfyUI, start: Service) -> None:
+async def test_the_prompt_is_the_graph_as_it_ran_but_for_where_its_pictures_lay(
+    fake: FakeComfyUI, start: Service
+) -> None:
     client = await ready(await start(fake.url))
     job = await post(client)
     await ended(client, job["id"])
-    assert await (await client.get(f"/jobs/{job['id']}/prompt")).json() == fake.prompts[0]
+    told, ran = await (await client.get(f"/jobs/{job['id']}/prompt")).json(), fake.prompts[0]
+    for graph in (told, ran):
+        pictures = [node["inputs"].pop("image") for node in graph.values() if "LoadImage" in node["class_type"]]
+        assert len(pictures) == 2
+        assert all(picture.startswith("orchestrator/") and picture.endswith(".png [temp]") for picture in pictures)
+    assert told == ran
     assert (await client.get("/jobs/none/prompt")).status == 404
 
 
@@ -312,6 +319,28 @@ async def test_after_a_restart_jobs_that_are_still_at_their_backend_are_followed
         assert len(backend.prompts) == 3
         assert not backend.requests("POST /interrupt")
         assert not list((data / "inputs").iterdir())
+
+
+async def test_who_waits_when_the_service_is_stopped_is_told_where_the_job_can_be_asked_for(data: Path) -> None:
+    async with FakeComfyUI(result_png=png(plain()), run_seconds=2.0) as backend:
+        async with serving(data, backend) as client:
+            waiting = asyncio.create_task(client.post("/widgets/inpaint", json=values()))
+            await at_backend(backend, 1)
+            [sent] = backend.requests("POST /prompt")
+            listening = asyncio.create_task(events(client, sent["prompt_id"]))
+            await asyncio.sleep(0.1)
+            stopping = asyncio.create_task(client.server.close())  # as SIGTERM does it; the callers are still there
+            answer = await waiting
+            assert answer.status == 503
+            assert (await answer.json())["code"] == "service_stopping"
+            assert answer.headers["Location"] == f"{LINKS}/jobs/{sent['prompt_id']}"
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert (await listening)[-1].kind in ("queued", "running")
+            await stopping
+        async with serving(data, backend) as client:
+            end = await ended(client, sent["prompt_id"])
+            assert (end["state"], end["attempt"]) == ("succeeded", 1)
+        assert len(backend.prompts) == 1
 
 
 async def test_after_a_restart_a_job_that_ended_meanwhile_is_collected(data: Path) -> None:

@@ -35,6 +35,31 @@ async def test_pixels_outside_the_mask_come_back_bit_for_bit(service: aiohttp.Cl
     assert (result[inside] != before[inside]).any(-1).mean() > 0.5
 
 
+async def test_only_masked_paints_what_is_too_thin_in_the_whole_picture_and_keeps_the_rest_exact(
+    service: aiohttp.ClientSession,
+) -> None:
+    size = (150, 109)
+    picture, mask = noisy(size), Image.new("L", size)
+    mask.paste(255, (140, 100, 146, 105))
+    given = {"image": text(picture), "mask": text(mask), "mask_blur": 1}
+    async with service.post("/widgets/inpaint", json=values(**given)) as answer:
+        assert answer.status == 422
+        assert [error["field"] for error in (await answer.json())["errors"]] == ["mask"]
+    result = await paint(service, **given, inpaint_full_res=1, inpaint_full_res_padding=4)
+    before, inside = np.asarray(picture), np.asarray(mask) > 0
+    np.testing.assert_array_equal(result[~inside], before[~inside])
+    assert (result[inside] != before[inside]).any(-1).mean() > 0.5
+    wider = await paint(service, **given, inpaint_full_res=1, inpaint_full_res_padding=30)
+    assert (wider != result).any(), "the padding is what the model sees beside the mask"
+
+
+async def test_only_masked_with_an_empty_mask_is_refused_before_the_run(service: aiohttp.ClientSession) -> None:
+    empty = text(Image.new("L", (SIDE, SIDE)))
+    async with service.post("/widgets/inpaint", json=values(mask=empty, inpaint_full_res=1)) as answer:
+        assert answer.status == 422
+        assert "no white pixel" in (await answer.json())["errors"][0]["message"]
+
+
 async def test_invert_repaints_the_rest(service: aiohttp.ClientSession) -> None:
     picture, mask = noisy((SIDE, SIDE)), box_mask(margin=40)
     result = await paint(service, image=text(picture), mask=text(mask), inpainting_mask_invert=1, mask_blur=0)
@@ -61,6 +86,7 @@ async def test_a_seed_repeats_its_picture_and_another_does_not(service: aiohttp.
         {"negative_prompt": "red"},
         {"prompt": "a red heart <lora:demo-red-is-blue>"},
         {"denoising_strength": 0.5},
+        {"inpaint_full_res": True},
     ],
     ids=lambda change: "-".join(f"{name}={value}" for name, value in change.items()),
 )

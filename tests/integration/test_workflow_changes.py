@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from orchestrator.app import create_app
-from orchestrator.settings import BackendSettings, Settings
+from orchestrator.settings import RemoteBackend, Settings
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 Client = Callable[[web.Application], Awaitable[TestClient[web.Request, web.Application]]]
@@ -31,7 +31,7 @@ async def test_a_changed_workflow_is_served_and_a_faulty_one_is_not(
     folder = tmp_path / "workflows"
     shutil.copytree(WORKFLOWS / "txt2img", folder / "txt2img")
     settings = Settings(
-        data=tmp_path, workflows=folder, backends=(BackendSettings(url="http://127.0.0.1:9"),), disk_floor_gb=0
+        data=tmp_path, workflows=folder, backends=(RemoteBackend(url="http://127.0.0.1:9"),), disk_floor_gb=0
     )
     client = await aiohttp_client(create_app(settings))
 

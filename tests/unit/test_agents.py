@@ -1,7 +1,7 @@
 """Agents between a pool of fake backends and an engine: who gets how many jobs, and what a stop leaves behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -12,7 +12,7 @@ from orchestrator.comfy.pool import Pool
 from orchestrator.errors import StorageError
 from orchestrator.images.inputs import InputFiles
 from orchestrator.images.links import LinkSigner
-from orchestrator.images.store import ImageStore, new_name
+from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.engine import Lease
 from orchestrator.jobs.job import Running, Succeeded
@@ -35,12 +35,16 @@ def job(**more: object):
 
 @asynccontextmanager
 async def at_work(
-    folder: Path, *fakes: FakeComfyUI, work: type[Work] = Work, lease: float = 30.0
+    folder: Path,
+    *fakes: FakeComfyUI,
+    work: type[Work] = Work,
+    keep: type[ImageStore] = ImageStore,
+    lease: float = 30.0,
 ) -> AsyncIterator[SqliteEngine]:
     clients = [BackendClient(fake.url, name=f"b{n}", limits=QUICK, backoff=AT_ONCE) for n, fake in enumerate(fakes)]
     async with (
         PictureThreads() as threads,
-        ImageStore(folder / "images", limit_bytes=10**8, floor_bytes=0) as store,
+        keep(folder / "images", limit_bytes=10**8, floor_bytes=0) as store,
         SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05, lease=lease)) as engine,
         Pool(clients, backoff=AT_ONCE) as pool,
     ):
@@ -122,16 +126,42 @@ async def test_a_stop_leaves_the_jobs_where_they_are_and_the_next_start_takes_th
         assert len(fake.prompts) == 2
 
 
+class KeepsNothingYet(ImageStore):
+    """As on a disk that has stopped answering for a while."""
+
+    answers: ClassVar[asyncio.Event]
+
+    async def put(self, data: bytes, content_type: str, name: str | None = None) -> StoredImage:
+        await self.answers.wait()
+        return await super().put(data, content_type, name)
+
+
+async def test_a_backend_does_not_wait_for_the_images_of_its_last_jobs_to_be_kept_but_not_all_jobs_pile_up(
+    tmp_path: Path,
+) -> None:
+    KeepsNothingYet.answers = asyncio.Event()
+    async with FakeComfyUI() as fake, at_work(tmp_path, fake, keep=KeepsNothingYet) as engine:
+        jobs = [job() for _ in range(12)]
+        for one in jobs:
+            await engine.submit(one)
+        await until(fake, 8)
+        await asyncio.sleep(0.3)
+        assert len(fake.prompts) == 8
+        KeepsNothingYet.answers.set()
+        for one in jobs:
+            assert isinstance(await ended(engine, one.id), Succeeded)
+
+
 class FailsOnce(Work):
     """Cannot write what became of the first job, as on a full disk."""
 
     failed: ClassVar[list[str]] = []
 
-    async def do(self, lease: Lease, backend: BackendClient) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
         if not self.failed:
             self.failed.append(lease.spec.id)
             raise StorageError
-        await super().do(lease, backend)
+        await super().do(lease, backend, leave)
 
 
 async def test_a_job_whose_end_could_not_be_written_is_taken_up_again(tmp_path: Path) -> None:

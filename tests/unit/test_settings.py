@@ -30,9 +30,20 @@ def test_backends_are_a_list_of_urls_with_names_and_headers(tmp_path: Path) -> N
     assert (backend.url, backend.name, backend.headers) == ("http://gpu:8188", "gpu", {"X-Key": "k"})
 
 
+def test_backends_that_the_service_starts_are_told_by_their_kind(tmp_path: Path) -> None:
+    text = "backends:\n  - {kind: managed, folder: /opt/ComfyUI, device: 0}\n  - {kind: managed, device: cpu}"
+    first, second = load(write(tmp_path, text), {}).backends
+    assert (first.kind, first.called, second.called) == ("managed", "comfyui-0", "comfyui-cpu")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("backends: [{kind: managed, port: many}]", r"backends\.0\.port"),
+        ("backends: [{kind: managed, device: -1}]", r"backends\.0\.device"),
+        ("backends: [{kind: managed, arguments: [--port=1]}]", "--port=1 is set by the service"),
+        ("backends: [{kind: managed}, {kind: managed}]", "two backends are called comfyui"),
+        ("backends: [{kind: manged}]", "manged"),
         ("prot: 80", "prot"),
         ("port: many", "port"),
         ("backends: [{url: gpu}]", r"backends\.0\.url"),

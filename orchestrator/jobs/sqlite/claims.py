@@ -1,19 +1,23 @@
 """Who gets which job: the claim, and the return of jobs whose holder is gone. SQL on an open transaction.
 
-The rank: priority; then whether the backend has the model loaded, unless the first in line has been passed over for
+A job that was lost goes for a time to another backend than the one that lost it, where there is another. The rank:
+priority; then whether the backend has the model loaded, unless the first in line has been passed over for
 too long; then turn, which goes round the owners; then age.
 """
 
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.jobs.engine import Wanted
 from orchestrator.jobs.job import Failed
 from orchestrator.jobs.sqlite import records
 
-_RUNNABLE = "state = 'queued' AND available <= :now AND needs IN (SELECT value FROM json_each(:needs))"
+_RUNNABLE = """
+    state = 'queued' AND available <= :now AND needs IN (SELECT value FROM json_each(:needs))
+    AND NOT (losses > 0 AND backend = :loser AND available > :now - :avoid)
+"""
 
 _CLAIM = f"""
 WITH head AS (
@@ -55,6 +59,8 @@ class Terms:
     """How long the first in line is passed over for jobs whose model is loaded."""
     kept: float
     """How long a job that has ended without an image is remembered."""
+    avoid: float = 0.0
+    """How long a lost job is kept from the backend that lost it."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,8 @@ def match(db: sqlite3.Connection, offers: Sequence[Offer], backends: int, terms:
     """Gives the waiting backends what there is for them; `backends` is how many there are in all."""
     if not offers:
         return Matched((), ())
+    if backends < 2:
+        terms = replace(terms, avoid=0.0)
     capabilities = {int(row["id"]): frozenset(json.loads(row["classes"])) for row in db.execute("SELECT * FROM needs")}
     needs = {offer.number: _able(offer.wanted.can, capabilities) for offer in offers}
     given_up: list[str] = []
@@ -109,7 +117,7 @@ def match(db: sqlite3.Connection, offers: Sequence[Offer], backends: int, terms:
         idle.remove(chosen)
     for offer in (offer for offer in left if offer.wanted.ahead):
         # A job taken ahead is lost to a backend that becomes idle sooner: only where there is one for each.
-        if records.queued(db) < backends or _head(db, needs[offer.number], terms) is None:
+        if records.queued(db) < backends or _head(db, needs[offer.number], terms, offer.backend) is None:
             continue
         grants.append(_claim(db, offer, needs[offer.number], terms))
     return Matched(grants, given_up)
@@ -119,9 +127,11 @@ def _able(can: Callable[[frozenset[str]], bool], capabilities: dict[int, frozens
     return json.dumps([number for number, classes in capabilities.items() if can(classes)])
 
 
-def _head(db: sqlite3.Connection, needs: str, terms: Terms) -> sqlite3.Row | None:
+def _head(db: sqlite3.Connection, needs: str, terms: Terms, loser: str = "") -> sqlite3.Row | None:
+    """The first in line, without what the backend `loser` has lost."""
     line = f"SELECT * FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1"
-    row: sqlite3.Row | None = db.execute(line, {"now": terms.now, "needs": needs}).fetchone()
+    values = {"now": terms.now, "needs": needs, "loser": loser, "avoid": terms.avoid}
+    row: sqlite3.Row | None = db.execute(line, values).fetchone()
     return row
 
 
@@ -132,6 +142,10 @@ def _best(db: sqlite3.Connection, idle: Sequence[Offer], needs: dict[int, str], 
     if head is None:
         return None
     able = [offer for offer in idle if head["needs"] in json.loads(needs[offer.number])]
+    if head["losses"] and head["available"] > terms.now - terms.avoid:
+        able = [offer for offer in able if offer.backend != head["backend"]]
+        if not able:  # it waits for a backend that is busy, and others need not wait for it
+            return next((one for one in idle if _head(db, needs[one.number], terms, one.backend) is not None), None)
     return min(able, key=lambda offer: (head["model"] not in offer.wanted.warm, bool(offer.wanted.warm), offer.since))
 
 
@@ -143,6 +157,8 @@ def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms) -> Gr
         "needs": needs,
         "warm": json.dumps(list(offer.wanted.warm)),
         "backend": offer.backend,
+        "loser": offer.backend,
+        "avoid": terms.avoid,
     }
     row = db.execute(_CLAIM, values).fetchall()[0]
     db.execute(_PASS_OVER, values | {"priority": row["priority"], "turn": row["turn"], "created": row["created"]})

@@ -41,6 +41,8 @@ class Dials:
     """How long a job without an image is remembered; one with an image, as long as that."""
     affinity: float = 30.0
     """How long the first job in line may be passed over for jobs whose model a backend has loaded."""
+    avoid: float = 20.0
+    """How long a lost job waits for another backend than the one that lost it, where there is another."""
     lease: float = 30.0
     """How long a job stays with a holder that gives no sign of life."""
     tick: float = 0.5
@@ -127,7 +129,9 @@ class Desk:
             waiters = [waiter for waiter in self._waiters if not waiter.lease.done()]
             offers = [claims.Offer(n, waiter.backend, waiter.wanted, waiter.since) for n, waiter in enumerate(waiters)]
             backends, dials = self.backends, self.dials
-            terms = claims.Terms(self.clock(), lease=dials.lease, affinity=dials.affinity, kept=dials.kept)
+            terms = claims.Terms(
+                self.clock(), lease=dials.lease, affinity=dials.affinity, kept=dials.kept, avoid=dials.avoid
+            )
 
             def write(db: sqlite3.Connection) -> tuple[T, claims.Matched, int]:
                 done = first(db)

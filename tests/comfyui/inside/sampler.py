@@ -30,6 +30,38 @@ BROWNIAN = ["dpmpp_sde", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"]
 STEPS, DENOISE, SEED = 8, 0.6, 20261122
 
 
+def distilled(model):
+    """ComfyUI's own reading of a model as LCM."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    return ModelSamplingDiscrete().patch(model, "lcm", False)[0]
+
+
+def lcm_apart(model, ours, theirs, latent) -> float:
+    """How far A1111 Sampler is from ComfyUI's LCM over all eight steps, by its range; our noise, no mask."""
+    import comfy.k_diffusion.sampling
+    import comfy.samplers
+
+    painted = ours("lcm", "normal", given=latent, denoise=1.0)
+    noise = pack.noise.Streams("cpu", (SEED,))
+    first = noise.draw(latent["samples"])
+    patched = distilled(model)
+    sampling = patched.get_model_object("model_sampling")
+    times = torch.linspace(999, 19, STEPS)
+    sigmas = torch.tensor([*(float(sampling.sigma(time)) for time in times), 0.0])
+    guider = comfy.samplers.CFGGuider(patched)
+    guider.set_conds(*theirs)
+    guider.set_cfg(4.0)
+
+    class Start(comfy.samplers.KSAMPLER):
+        def max_denoise(self, model_wrap, sigmas):
+            return False  # as A1111 starts
+
+    solver = Start(comfy.k_diffusion.sampling.sample_lcm, {"noise_sampler": noise.step_noise(latent["samples"])})
+    core = guider.sample(first, latent["samples"], solver, sigmas, seed=SEED)
+    return float((core - painted).abs().max() / core.abs().max())
+
+
 @torch.inference_mode()
 def main() -> None:
     model, clip, *_ = comfy.sd.load_checkpoint_guess_config(checkpoint, output_vae=False)
@@ -89,6 +121,7 @@ def main() -> None:
     report["edited too late"] = apart(a1111("euler", positive=late), a1111("euler"))
     early = encode(clip, "[a red heart:a blue star:0.1]", "positive", STEPS)[0]
     report["edited early"] = apart(a1111("euler", positive=early), a1111("euler"))
+    report["lcm"] = lcm_apart(model, a1111, theirs, latent)
     report["gpu noise"] = apart(a1111("dpmpp_sde", noise_source="gpu"), a1111("dpmpp_sde"))
     print(json.dumps(report))
 

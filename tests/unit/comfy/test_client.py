@@ -179,25 +179,27 @@ async def test_a_picture_goes_to_the_temp_folder_once_and_the_graph_finds_it():
         for _ in range(3):
             graph = picture_graph(picture.reference)
             await client.run(graph, new_id(), "9", deadline=5, uploads=[picture])
-        assert fake.requests("POST /upload/image") == ["abc.png"]
-        assert fake.files["temp", "orchestrator", "abc.png"] == picture.data
+        assert fake.requests("POST /upload/image") == ["00.png"]
+        assert fake.files["temp", "orchestrator", "00.png"] == picture.data
+        assert fake.prompts[0]["1"]["inputs"]["image"] == "orchestrator/00.png [temp]"
 
 
 async def test_the_same_picture_is_sent_once_even_by_two_jobs_at_the_same_time():
     picture = Upload("abc.png", plain_png())
     async with FakeComfyUI() as fake, client_of(fake.url) as client:
         await client.opened()
-        await asyncio.gather(*(client.upload(picture) for _ in range(4)))
-        assert fake.requests("POST /upload/image") == ["abc.png"]
+        graph = picture_graph(picture.reference)
+        await asyncio.gather(*(client.run(graph, new_id(), "9", deadline=5, uploads=[picture]) for _ in range(4)))
+        assert fake.requests("POST /upload/image") == ["00.png"]
 
 
 async def test_a_picture_that_has_gone_from_the_backend_is_sent_again_once():
     picture = Upload("abc.png", plain_png())
     async with FakeComfyUI() as fake, client_of(fake.url) as client:
         await client.opened()
-        await client.upload(picture)
-        fake.files.clear()
         graph = picture_graph(picture.reference)
+        await client.run(graph, new_id(), "9", deadline=5, uploads=[picture])
+        fake.files.clear()
         assert await client.run(graph, new_id(), "9", deadline=5, uploads=[picture]) == fake.result_png
         assert len(fake.requests("POST /upload/image")) == 2
 
@@ -206,7 +208,7 @@ async def test_a_picture_that_the_backend_does_not_take_is_a_refusal():
     async with FakeComfyUI() as fake, client_of(fake.url) as client:
         fake.faults.fail("POST /upload", 413)
         with pytest.raises(GraphRejected, match="HTTP 413"):
-            await client.upload(Upload("abc.png", b"x"))
+            await client.run(picture_graph(), new_id(), "9", deadline=5, uploads=[Upload("abc.png", b"x")])
 
 
 async def test_the_catalogue_and_life_signs_are_read():

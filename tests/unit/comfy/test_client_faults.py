@@ -125,11 +125,12 @@ async def test_pictures_are_sent_again_after_the_socket_was_lost():
     picture = Upload("abc.png", plain_png())
     async with FakeComfyUI() as fake, client_of(fake.url) as client:
         await client.opened()
-        await client.upload(picture)
+        graph = picture_graph(picture.reference)
+        await client.run(graph, new_id(), "9", deadline=5, uploads=[picture])
         fake.drop_sockets()
         await until(lambda: len(fake.client_ids) == 2)
         await until(lambda: client.connected)
-        await client.upload(picture)
+        await client.run(graph, new_id(), "9", deadline=5, uploads=[picture])
         assert len(fake.requests("POST /upload/image")) == 2
 
 

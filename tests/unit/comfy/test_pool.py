@@ -5,10 +5,10 @@ import pytest
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
-from orchestrator.errors import NoBackend
+from orchestrator.errors import DeviceFault, NoBackend
 from tests.fakes.comfyui import FakeComfyUI
-from tests.unit.comfy.graphs import AT_ONCE, QUICK
-from tests.unit.comfy.test_client import until
+from tests.unit.comfy.graphs import AT_ONCE, QUICK, picture_graph
+from tests.unit.comfy.test_client import new_id, until
 
 A = {"input": {"required": {}}, "output": [], "output_node": False}
 
@@ -86,3 +86,20 @@ async def test_a_snapshot_is_a_frozen_copy():
         assert pool.snapshot()[0].busy
         with pytest.raises(FrozenInstanceError):
             state.busy = True
+
+
+async def test_a_remote_backend_whose_device_failed_is_quarantined_until_it_was_restarted():
+    fake = FakeComfyUI()
+    fake.faults.raise_in, fake.faults.raised = "KSampler", ("RuntimeError", "CUDA error: unspecified launch failure")
+    async with pool_of(fake) as pool:
+        with pytest.raises(DeviceFault):
+            await pool.places[0].backend.run(picture_graph(), new_id(), "9", deadline=10)
+        await until(lambda: pool.snapshot()[0].connection == "quarantined")
+        assert "launch failure" in pool.snapshot()[0].reason
+        assert not pool.ready
+        assert pool.places[0].down.is_set()
+        fake.faults.raise_in = ""
+        await fake.restart()
+        await until(lambda: pool.ready)
+        assert await pool.places[0].backend.run(picture_graph(), new_id(), "9", deadline=10)
+        assert (pool.snapshot()[0].jobs_lost, pool.snapshot()[0].jobs_done) == (1, 1)

@@ -88,6 +88,39 @@ async def test_a_child_that_dies_before_it_is_ready_is_noticed_before_the_deadli
     assert any("ended with code 3 before it was ready" in text for text in caplog.messages)
 
 
+async def test_a_child_that_stops_answering_is_started_again(caplog):
+    answers = [True]
+
+    async def once() -> bool:
+        return answers.pop() if answers else False
+
+    async with python(
+        "import time; time.sleep(60)", once, watch_seconds=0.02, silence=0.2, start_deadline=30
+    ) as process:
+        await until(lambda: process.starts >= 2)
+        assert "has not answered for 0.2 s" in process.failure
+        assert process.ready_since is None
+
+
+async def test_a_child_that_still_answers_is_left_alone():
+    async with python("import time; time.sleep(60)", watch_seconds=0.02, silence=0.2) as process:
+        await process.started()
+        await asyncio.sleep(0.6)
+        assert process.starts == 1
+        assert process.ready_since is not None
+
+
+async def test_a_child_is_started_anew_on_demand_and_what_comes_before_a_start_is_done_each_time():
+    prepared: list[int] = []
+    async with python("import time; time.sleep(60)", before=lambda: prepared.append(1)) as process:
+        await process.started()
+        process.restart("its device failed")
+        await until(lambda: process.starts == 2)
+        await process.started()
+        assert "its device failed" in process.failure
+    assert len(prepared) == 2
+
+
 async def test_a_program_that_does_not_exist_is_told_and_tried_again(caplog):
     async with BackendProcess("none", ["/nonexistent/program"], ready=at_once, backoff=SOON) as process:
         await until(lambda: any("/nonexistent/program" in text for text in caplog.messages))

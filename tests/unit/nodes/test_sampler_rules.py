@@ -100,6 +100,86 @@ def test_the_walked_levels_are_the_end_of_the_whole_schedule(pack):
     assert len(walked) == 7
 
 
+def ddim_uniform(_, steps):
+    stride = max(1000 // steps, 1)
+    times = [*range(1, 1000, stride)]  # in the place of their levels
+    return torch.tensor([*reversed(times), 0], dtype=torch.float32)
+
+
+@pytest.mark.parametrize("steps", [7, 25, 30, 150])
+@pytest.mark.parametrize("denoise", [0.0, 0.4, 0.7, 1.0])
+def test_ddim_walks_down_from_the_time_step_that_webui_noises_to(pack, steps, denoise):
+    walked, _ = pack.noise_levels.walked_levels(ddim_uniform, BOUNDS, "ddim", "ddim_uniform", steps, denoise, "sd15")
+    times = np.clip(np.asarray(range(0, 1000, 1000 // steps)) + 1, 0, 999)
+    encoded = int(min(denoise, 0.999) * steps)
+    assert walked.tolist() == [*times[: encoded + 1][::-1], 0]
+
+
+TABLE = torch.from_numpy(np.exp(np.linspace(np.log(BOUNDS[0]), np.log(BOUNDS[1]), 1000))).float()
+
+
+def table_schedule(scheduler, steps):
+    assert scheduler == "simple"
+    return torch.cat([TABLE.flip(0)[:: 1000 // steps], torch.zeros(1)])
+
+
+@pytest.mark.parametrize("steps", [1, 4, 8, 25])
+def test_lcm_walks_the_fifty_levels_it_was_distilled_on(pack, steps):
+    few = pack.lcm.distilled_of(table_schedule)
+    fifty = TABLE.double().numpy()[19::20]
+    assert few.bounds() == (pytest.approx(fifty[0]), pytest.approx(fifty[-1]))
+    times = np.linspace(999, 19, steps)
+    expected = np.exp(np.interp((times - 19) / 20, np.arange(50), np.log(fifty)))
+    assert few.schedule("normal", steps).numpy() == pytest.approx([*expected, 0], rel=1e-5)
+    assert few.schedule("simple", steps).numpy() == pytest.approx(
+        [*(fifty[-(1 + int(turn * 50 / steps))] for turn in range(steps)), 0]
+    )
+    times = np.linspace(999, 19, steps + 1)[:-1]
+    expected = np.exp(np.interp((times - 19) / 20, np.arange(50), np.log(fifty)))
+    assert few.schedule("sgm_uniform", steps).numpy() == pytest.approx([*expected, 0], rel=1e-5)
+    if steps > 1:
+        low, high = fifty[0] ** (1 / 7), fifty[-1] ** (1 / 7)
+        assert few.schedule("karras", steps).numpy() == pytest.approx(
+            [*(high + np.linspace(0, 1, steps) * (low - high)) ** 7, 0], rel=1e-5
+        )
+        assert few.schedule("exponential", steps).numpy() == pytest.approx(
+            [*np.exp(np.linspace(np.log(fifty[-1]), np.log(fifty[0]), steps)), 0], rel=1e-4
+        )
+    assert few.schedule("ddim_uniform", steps).numpy() == pytest.approx([*fifty[1 :: max(50 // steps, 1)][::-1], 0])
+
+
+@pytest.mark.parametrize("level", [14.6146, 5.0, 0.2])
+def test_lcm_tells_the_model_the_nearest_time_and_weighs_its_estimate(pack, level):
+    def network(scaled, time):
+        """Any function of the scaled latent and the time, as a model's noise is."""
+        return torch.sin(3 * scaled) + time / 1000
+
+    def ask(x, sigma):
+        time = int((TABLE.log() - sigma.log()).abs().argmin())
+        return x - sigma * network(x / (sigma**2 + 1).sqrt(), time)
+
+    x = torch.linspace(-4, 4, 9)
+    answer = pack.lcm.distilled_of(table_schedule).estimate(ask, x, torch.tensor(level))
+    fifty = TABLE.double().numpy()[19::20]
+    time = int(np.abs(np.log(fifty) - np.log(level)).argmin()) * 20 + 19
+    denoised = x - level * network(x / math.sqrt(level**2 + 1), time)
+    skip, out = 0.25 / ((10 * time) ** 2 + 0.25), 10 * time / math.sqrt((10 * time) ** 2 + 0.25)
+    assert answer.numpy() == pytest.approx((out * denoised + skip * x).numpy(), abs=2e-4)
+
+
+def test_lcm_jumps_to_the_estimate_and_back_up_with_noise(pack):
+    sigmas = torch.tensor([3.0, 1.0, 0.0])
+    seen = []
+
+    def denoise(x, sigma):
+        seen.append((float(x), float(sigma)))
+        return x / 2
+
+    answer = pack.lcm.lcm(denoise, torch.tensor(8.0), sigmas, lambda step: None, lambda here, there: torch.tensor(5.0))
+    assert seen == [(8, 3), (4 + 5 * 1, 1)]
+    assert float(answer) == 4.5
+
+
 def test_kl_optimal_follows_its_formula_and_ends_above_zero(pack):
     levels = pack.noise_levels.noise_levels(linear, BOUNDS, "kl_optimal", 5, "sd15").numpy()
     low, high = np.arctan(BOUNDS)

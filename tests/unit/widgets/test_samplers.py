@@ -52,7 +52,7 @@ def test_case_and_blanks_do_not_matter(name: str) -> None:
 def test_only_what_every_backend_offers_is_listed() -> None:
     assert {sampler.sampler_name for sampler in SAMPLERS} == SAMPLER_NAMES
     assert {sampler.scheduler for sampler in SAMPLERS} <= SCHEDULERS
-    assert len({sampler.name for sampler in SAMPLERS}) == len(SAMPLERS) == 14 * 13 + 1
+    assert len({sampler.name for sampler in SAMPLERS}) == len(SAMPLERS) == 15 * 13 + 1
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,6 @@ def test_only_what_every_backend_offers_is_listed() -> None:
         ("plms", "LMS"),
         ("DDIM CFG++", "DDIM"),
         ("unipc", "DPM++ 2M"),
-        ("LCM", "Euler a"),
     ],
 )
 def test_a_sampler_that_cannot_be_run_faithfully_is_refused_with_the_nearest(name: str, nearest: str) -> None:

@@ -1,0 +1,82 @@
+"""Node: brings the box around the mask to the whole picture's size, so that all of it goes into the masked part.
+
+WebUI calls it "only masked" (`inpaint_full_res`); `region` states the rule. Must not know how the result comes back.
+"""
+
+from typing import Any
+
+import torch
+
+from .levels import levels_in, levels_of, picture_of
+from .masks import FEATHERS, latent_mask
+from .region import box_of, into_box
+
+PADDING = {"default": 32, "min": 0, "max": 256}
+"""The input of that name: pixels of surroundings that the model sees on each side of the mask."""
+
+
+class A1111InpaintCrop:
+    """IMAGE and the three MASKs of A1111 Inpaint Masks → the same for the box: all but the overlay are enlarged.
+
+    Each picture of the batch has a box of its own. The latent mask is made anew; the one that comes in is what goes
+    on when the node is bypassed.
+    """
+
+    CATEGORY = "inpaint/a1111"
+    DESCRIPTION = (
+        "Repaints only a box around the mask, at the size of the whole picture, as Stable Diffusion WebUI does for "
+        "'only masked'. A1111 Inpaint Paste brings it back. Bypass both to repaint within the whole picture."
+    )
+    FUNCTION = "crop"
+    RETURN_TYPES = ("IMAGE", "MASK", "MASK", "MASK")
+    RETURN_NAMES = ("image", "latent_mask", "overlay_mask", "blurred_mask")
+    OUTPUT_TOOLTIPS = (
+        "The box, in the size of the picture. Encode this one.",
+        "One hard-edged cell for each 8x8 pixels of it, for Set Latent Noise Mask.",
+        "How much of the result shows; of the whole picture still. For Image Composite Masked.",
+        "The blurred mask within the box, for A1111 Inpaint Fill.",
+    )
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        feather = "As in A1111 Inpaint Masks. Outside, WebUI fades to both sides of the edge when it paints a box."
+        return {
+            "required": {
+                "image": ("IMAGE", {"tooltip": "The padded picture from A1111 Inpaint Masks."}),
+                "latent_mask": ("MASK", {"tooltip": "latent_mask from A1111 Inpaint Masks."}),
+                "overlay_mask": ("MASK", {"tooltip": "overlay_mask from A1111 Inpaint Masks."}),
+                "blurred_mask": ("MASK", {"tooltip": "blurred_mask from A1111 Inpaint Masks."}),
+                "padding": ("INT", PADDING | {"tooltip": "Pixels around the mask that the box takes in."}),
+                "feather": (FEATHERS, {"default": "inside", "tooltip": feather}),
+            }
+        }
+
+    def crop(
+        self,
+        image: torch.Tensor,
+        latent_mask: torch.Tensor,
+        overlay_mask: torch.Tensor,
+        blurred_mask: torch.Tensor,
+        padding: int,
+        feather: str,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        cropped = [
+            _cropped(picture, blurred_mask[turn % len(blurred_mask)], padding) for turn, picture in enumerate(image)
+        ]
+        pictures, cells, blurred = (torch.stack(kind).to(image.device) for kind in zip(*cropped, strict=True))
+        return pictures, cells, blurred_mask if feather == "outside" else overlay_mask, blurred
+
+
+def _cropped(picture: torch.Tensor, blurred: torch.Tensor, padding: int) -> tuple[torch.Tensor, ...]:
+    """The box of one picture (height, width, 3 or more) and of its blurred mask, and the latent mask of that."""
+    if blurred.shape != picture.shape[:2]:
+        raise ValueError(
+            f"the mask is {blurred.shape[1]}x{blurred.shape[0]} but the picture {picture.shape[1]}x{picture.shape[0]}: "
+            "connect blurred_mask and image of the same A1111 Inpaint Masks"
+        )
+    levels = levels_of(blurred)
+    size = levels.shape[1], levels.shape[0]
+    box = box_of(levels, padding)
+    pixels = levels_in(into_box(picture_of(levels_of(picture[..., :3])), box, size))
+    levels = levels_in(into_box(picture_of(levels), box, size))
+    return pixels / 255, latent_mask(levels), levels / 255

@@ -1,0 +1,20 @@
+"""Between ComfyUI's pictures (float, 0..1) and 8-bit levels as Pillow has them. Knows no rule of WebUI's."""
+
+import torch
+from PIL import Image
+
+
+def levels_of(values: torch.Tensor) -> torch.Tensor:
+    """Values 0..1 as whole levels, uint8 on the CPU; what lies outside is cut off."""
+    return (values.cpu() * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def picture_of(levels: torch.Tensor) -> Image.Image:
+    """uint8 (height, width) or (height, width, 3) as an L or RGB picture."""
+    return Image.fromarray(levels.numpy())
+
+
+def levels_in(picture: Image.Image) -> torch.Tensor:
+    """An L or RGB picture as uint8 (height, width) or (height, width, 3)."""
+    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return flat.reshape(picture.height, picture.width, *([3] if picture.mode == "RGB" else []))

@@ -1,0 +1,46 @@
+"""Node: brings what was painted in the box around the mask back to its place. Must not know what lies around it.
+
+The other half of A1111 Inpaint Crop; `region` states the rule.
+"""
+
+from typing import Any
+
+import torch
+
+from .crop import PADDING
+from .levels import levels_in, levels_of, picture_of
+from .region import box_of, out_of_box
+
+
+class A1111InpaintPaste:
+    """IMAGE as it was painted, and the blurred MASK of the whole picture → IMAGE of the whole, black around the box."""
+
+    CATEGORY = "inpaint/a1111"
+    DESCRIPTION = (
+        "Brings the painted box back to its size and place, as Stable Diffusion WebUI does for 'only masked'. "
+        "Image Composite Masked then lays it over the picture. Bypass it together with A1111 Inpaint Crop."
+    )
+    FUNCTION = "paste"
+    RETURN_TYPES = ("IMAGE",)
+    RETURN_NAMES = ("image",)
+    OUTPUT_TOOLTIPS = ("The painted box in its place, black around it.",)
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
+        mask = "blurred_mask from A1111 Inpaint Masks, not the enlarged one from A1111 Inpaint Crop."
+        return {
+            "required": {
+                "image": ("IMAGE", {"tooltip": "The decoded picture."}),
+                "blurred_mask": ("MASK", {"tooltip": mask}),
+                "padding": ("INT", PADDING | {"tooltip": "The same as in A1111 Inpaint Crop."}),
+            }
+        }
+
+    def paste(self, image: torch.Tensor, blurred_mask: torch.Tensor, padding: int) -> tuple[torch.Tensor]:
+        height, width = blurred_mask.shape[-2:]
+        pasted = []
+        for turn, picture in enumerate(image):
+            box = box_of(levels_of(blurred_mask[turn % len(blurred_mask)]), padding)
+            cut = (picture[..., :3].cpu() * 255).clamp_(0, 255).to(torch.uint8)  # not rounded: as WebUI
+            pasted.append(levels_in(out_of_box(picture_of(cut), box, (width, height))) / 255)
+        return (torch.stack(pasted).to(image.device),)

@@ -41,7 +41,7 @@ def main() -> None:
         folders = Folders(Path(folder), Path(folder))
         folders.prepare()
         nodes = Path(__file__).parents[1] / "comfyui_nodes"
-        run = {kind.name: kind.make() for kind in load_packs(nodes, folders)}
+        run = {kind.name: kind.make() for kind in load_packs(nodes, folders).classes}
         conditions = {"picture": f"{_SIDE}x{_SIDE}", "mask": "disc of radius 200", "threads": 1, "time": "CPU"}
         for blur in (0, 4, 16, 64):
             masks = partial(run["A1111InpaintMasks"], image=image, mask=disc, mask_blur=blur, invert=0)

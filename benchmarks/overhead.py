@@ -7,19 +7,17 @@ a picture of its own, so nothing is saved by caching.
 """
 
 import asyncio
-import socket
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
 import numpy as np
 from PIL import Image
 
+from benchmarks.backends import fake_backends
 from benchmarks.report import figure
 from benchmarks.service import serving
 from tests.integration.models import SD15, write_header
@@ -29,25 +27,12 @@ _SIDE = 512
 _JOBS = 200
 
 
-@asynccontextmanager
-async def _instant_backend() -> AsyncIterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "tests.fakes.comfyui", "--port", str(port)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.DEVNULL)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await asyncio.wait_for(process.wait(), 10)
-
-
-def _bodies() -> list[dict[str, object]]:
+def bodies_of(jobs: int) -> list[dict[str, object]]:
     """One request for each job, each with a picture like a photograph: smooth, with grain."""
     draw = np.random.default_rng(1)
     mask = text(box_mask((_SIDE, _SIDE), 100))
     bodies: list[dict[str, object]] = []
-    for seed in range(_JOBS):
+    for seed in range(jobs):
         coarse = Image.fromarray(draw.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
             (_SIDE, _SIDE), Image.Resampling.BICUBIC
         )
@@ -88,11 +73,11 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         write_header(data / "models" / "checkpoints" / "demo.safetensors", SD15)
-        async with _instant_backend() as backend:
+        async with fake_backends(1) as backends:
             config = data / "config.yaml"
-            config.write_text(f"backends: [{{url: '{backend}'}}]\ndisk_floor_gb: 0\n")
+            config.write_text(f"backends: [{{url: '{backends.urls[0]}'}}]\ndisk_floor_gb: 0\n")
             async with serving(data, "--config", str(config)) as session:
-                bodies = _bodies()
+                bodies = bodies_of(_JOBS)
                 await _run(session, bodies[:10], 1)
                 for callers in (1, 32):
                     await _measure(session, bodies, callers)

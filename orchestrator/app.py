@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from aiohttp import web
+from PIL import Image
 from yarl import URL
 
 from orchestrator.agents import Agents
@@ -335,8 +336,24 @@ async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) ->
         ]
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")
     temporary = await resources.enter_async_context(_temporary_folder())
-    folders = Folders(models=settings.data / "models", temporary=temporary, nodes=settings.nodes)
+    await asyncio.to_thread(_example_inputs, temporary / "input")
+    folders = Folders(
+        models=settings.data / "models",
+        temporary=temporary,
+        nodes=settings.nodes,
+        workflows=settings.workflows,
+        editor=settings.data / "editor",
+    )
     return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port))]
+
+
+def _example_inputs(folder: Path) -> None:
+    """The pictures that the project's drawings name, so that they run in the editor as they are opened."""
+    samples = Path(__file__).parent / "demo"
+    folder.mkdir(parents=True)
+    shutil.copy(samples / "mask.png", folder / "mask.png")
+    with Image.open(samples / "sample.jpg") as picture:
+        picture.save(folder / "picture.png")
 
 
 def remote_client(backend: RemoteBackend, mark: str = "") -> BackendClient:

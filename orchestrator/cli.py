@@ -18,6 +18,7 @@ from orchestrator.commands import backends as backends_command
 from orchestrator.commands import check as check_command
 from orchestrator.commands import keys as key_commands
 from orchestrator.commands import models as model_commands
+from orchestrator.commands import run as run_command
 from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (8080); 0 takes a free one")
     serve.set_defaults(run=_serve)
+    run_command.register(commands)
     show = commands.add_parser("demo", help="repaint a sample picture and show before, mask and after")
     show.add_argument("--output", type=Path, default=Path("demo/result.png"), help="where the picture goes")
     show.set_defaults(run=_demo)

@@ -42,7 +42,8 @@ OrchestratorError
 ├── StorageError              the operator
 │   ├── StorageFull
 │   └── ShelfFull             no room for a model, and nothing on the shelf that may go
-└── SettingsError             the operator: the service does not start
+├── SettingsError             the operator: the service does not start
+└── ServiceUnreachable        the client's alone: no answer, or one that is not this service's
 """
 
 import re
@@ -72,7 +73,7 @@ class OrchestratorError(Exception):
     @property
     def code(self) -> str:
         """The class as a word for programs, such as `invalid_parameters`."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower()
+        return _code_of(type(self))
 
 
 class RequestError(OrchestratorError):
@@ -283,14 +284,30 @@ class SettingsError(OrchestratorError):
     """The settings cannot be used."""
 
 
+class ServiceUnreachable(OrchestratorError):
+    """The service does not answer."""
+
+    retryable = True
+
+
 def from_code(
     code: str, detail: str, fields: Sequence[FieldError] = (), retry_after: float | None = None
 ) -> OrchestratorError:
     """The error of that code, as it was before it was written down; of an unknown code, an OrchestratorError."""
-    if code == ModelUnavailable().code:
-        return ModelUnavailable(detail, fields, retry_after=30.0 if retry_after is None else retry_after)
     kinds: list[type[OrchestratorError]] = [OrchestratorError]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
-    plain = (kind(detail, fields) for kind in kinds if kind.__init__ is OrchestratorError.__init__)
-    return next((error for error in plain if error.code == code), OrchestratorError(detail, fields))
+    for kind in kinds:
+        if _code_of(kind) != code:
+            continue
+        if issubclass(kind, QueueFull):
+            return kind(detail, retry_after=30.0 if retry_after is None else retry_after)
+        if issubclass(kind, ModelUnavailable | LimitReached):
+            return kind(detail, fields, retry_after=30.0 if retry_after is None else retry_after)
+        if kind.__init__ is OrchestratorError.__init__:
+            return kind(detail, fields)
+    return OrchestratorError(detail, fields)
+
+
+def _code_of(kind: type[OrchestratorError]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

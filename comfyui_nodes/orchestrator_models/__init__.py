@@ -2,8 +2,7 @@
 
 `POST /orchestrator/models` with {kind, file, sha256, size, url} answers where the file stands: `there`, `fetching` or
 `failed`; asking again is how to wait. Works only where the environment's ORCHESTRATOR_URL names the service, since it
-makes this machine fetch what a request says. In the embedded backend, which reads the service's own folder, it does
-nothing.
+makes this machine fetch what a request says; the embedded backend, which reads the service's own folder, has none.
 """
 
 from .route import register

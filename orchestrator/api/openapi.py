@@ -141,12 +141,6 @@ _JOB: Described = {
 }
 
 
-_SCHEMES: Described = {
-    "bearer": {"type": "http", "scheme": "bearer"},
-    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-}
-_OPEN = ("/healthz", "/readyz", "/openapi.json", "/images/", "/models/")
-"""How the paths begin that need no key, of those that are described."""
 _BACKEND: Described = {
     "type": "object",
     "required": ["name", "kind", "url", "state", "since", "running", "queued", "jobs"],
@@ -172,6 +166,12 @@ _BACKEND: Described = {
     },
 }
 _BACKENDS: Described = {"type": "object", "properties": {"backends": {"type": "array", "items": _BACKEND}}}
+_SCHEMES: Described = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+_OPEN = ("/healthz", "/readyz", "/openapi.json", "/images/", "/models/")
+"""How the paths begin that need no key, of those that are described."""
 
 
 def _json(description: str, schema: Described) -> Described:

@@ -21,11 +21,13 @@ _START_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the embedded backend finds models and node packs, and where it may write."""
+    """Where the embedded backend finds models, packs and workflows, and where it and the editor may write."""
 
     models: Path
     temporary: Path
     nodes: Path
+    workflows: Path
+    editor: Path
 
 
 @asynccontextmanager
@@ -41,6 +43,7 @@ async def embedded_backend(folders: Folders, port: int = 0) -> AsyncGenerator[Ba
         raise SettingsError(f"editor_port: 127.0.0.1 port {port} cannot be had: {error.strerror or error}") from error
     command = [sys.executable, "-m", "orchestrator.embedded", "--port", str(port), "--demo-model"]
     command += ["--models", str(folders.models), "--temp", str(folders.temporary), "--nodes", str(folders.nodes)]
+    command += ["--user", str(folders.editor), "--workflows", str(folders.workflows)]
     command += ["--parent-pid", str(os.getpid())]
     process = BackendProcess("embedded", command, ready=lambda: backend.alive(), start_deadline=_START_SECONDS)
     backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded", process=process)

@@ -28,11 +28,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--temp", type=Path, required=True, help="folder for input/, temp/ and output/ (made if missing)"
     )
+    parser.add_argument("--user", type=Path, help="folder for what the editor keeps (default: user/ in --temp)")
+    parser.add_argument("--workflows", type=Path, help="folder whose <name>/workflow.json the editor offers to open")
     parser.add_argument("--nodes", type=Path, help="folder of node packs")
     parser.add_argument("--threads", type=int, help="torch's threads (default: torch's own choice, all cores)")
     parser.add_argument("--demo-model", action="store_true", help="first write the demo model's files into --models")
     parser.add_argument("--parent-pid", type=int, help="stop when this process is gone")
     return parser.parse_args()
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def _alive(pid: int) -> bool:
@@ -70,8 +76,9 @@ async def _serve(arguments: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     first = partial(_write_demo_model, arguments.models) if arguments.demo_model else None
-    folders = Folders(arguments.models, arguments.temp)
-    backend = Backend(Setting(folders, arguments.nodes, arguments.threads, first), fail)
+    folders = Folders(arguments.models, arguments.temp, arguments.user, arguments.workflows)
+    setting = Setting(folders, arguments.nodes, arguments.threads, first)
+    backend = Backend(setting, fail, loopback=_is_loopback(arguments.host))
     runner = web.AppRunner(backend.app, shutdown_timeout=_SHUTDOWN_SECONDS, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, arguments.host, arguments.port).start()

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.embedded.engine import Engine, Setting
 from orchestrator.embedded.monitor import Monitor
+from orchestrator.embedded.pack_server import PackServer
 from orchestrator.embedded.prompts import Prompts
 from orchestrator.embedded.server import Parts, make_app
 from orchestrator.embedded.sockets import Sockets
@@ -16,15 +18,21 @@ def _status(remaining: int) -> dict[str, Any]:
 
 
 class Backend:
-    """One backend, on the running event loop. `broken` is called, from the worker, when the worker cannot go on."""
+    """One backend, on the running event loop. `broken` is called, from the worker, when the worker cannot go on.
 
-    def __init__(self, setting: Setting, broken: Callable[[], None]) -> None:
+    `loopback` says that only this machine is to reach it.
+    """
+
+    def __init__(self, setting: Setting, broken: Callable[[], None], *, loopback: bool = True) -> None:
         setting.folders.prepare()
         monitor = Monitor()
         self._sockets = Sockets(asyncio.get_running_loop(), self._greeting)
         self._prompts = Prompts(self._announce)
+        pack_server = PackServer(self._sockets.post)
+        setting = replace(setting, server=pack_server.module())
         self._engine = Engine(setting, self._prompts, monitor, self._sockets.post, broken)
-        self.app = make_app(Parts(setting.folders, self._prompts, monitor, self._engine, self._sockets))
+        parts = Parts(setting.folders, self._prompts, monitor, self._engine, self._sockets, pack_server)
+        self.app = make_app(parts, loopback=loopback)
         """Serve this, between `start` and `close`."""
 
     def start(self) -> None:

@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from orchestrator.embedded.catalogue import Catalogue
 from orchestrator.embedded.executor import Executor, Tell
 from orchestrator.embedded.folders import Folders
 from orchestrator.embedded.monitor import Monitor
+from orchestrator.embedded.packs import Packs, load_packs
 from orchestrator.embedded.prompts import Prompts
 
 _log = logging.getLogger(__name__)
@@ -22,6 +24,7 @@ _JOIN_SECONDS = 10.0
 @dataclass(frozen=True)
 class _Loaded:
     catalogue: Catalogue
+    packs: Packs
     executor: Executor
     forget_models: Callable[[], None]
 
@@ -30,13 +33,15 @@ class _Loaded:
 class Setting:
     """Where files are, where node packs are if anywhere, and how many threads torch computes with if not all cores.
 
-    `first` is called by the worker before it imports the nodes, while the routes already answer.
+    `first` is called by the worker before it imports the nodes, while the routes already answer. `server` is what packs
+    get for ComfyUI's module of that name.
     """
 
     folders: Folders
     packs: Path | None
     threads: int | None = None
     first: Callable[[], None] | None = None
+    server: ModuleType | None = None
 
 
 class Engine:
@@ -71,6 +76,11 @@ class Engine:
         return self._loaded.catalogue if self._loaded else None
 
     @property
+    def packs(self) -> Packs | None:
+        """What the node packs bring, None until they are imported."""
+        return self._loaded.packs if self._loaded else None
+
+    @property
     def running_node(self) -> tuple[str | None, str] | None:
         """Client and id of the node that runs now."""
         return self._loaded.executor.now if self._loaded else None
@@ -103,7 +113,6 @@ class Engine:
 
         from orchestrator.embedded.checkpoint import Shelf
         from orchestrator.embedded.nodes import core_classes
-        from orchestrator.embedded.packs import load_packs
 
         if self._setting.first:
             self._setting.first()
@@ -111,11 +120,11 @@ class Engine:
             torch.set_num_threads(self._setting.threads)
         folders = self._setting.folders
         shelf = Shelf()
-        classes = list(core_classes(folders, shelf, self._monitor))
+        packs = Packs()
         if self._setting.packs is not None:
-            classes += load_packs(self._setting.packs, folders)
-        catalogue = {kind.name: kind for kind in classes}
-        return _Loaded(catalogue, Executor(catalogue, self._monitor, folders, self._tell), shelf.clear)
+            packs = load_packs(self._setting.packs, folders, self._setting.server)
+        catalogue = {kind.name: kind for kind in (*core_classes(folders, shelf, self._monitor), *packs.classes)}
+        return _Loaded(catalogue, packs, Executor(catalogue, self._monitor, folders, self._tell), shelf.clear)
 
     def _turn(self, loaded: _Loaded) -> None:
         """One prompt, or the chores of an idle minute."""

@@ -27,15 +27,27 @@ def within(folder: Path, *parts: str) -> Path:
 
 @dataclass(frozen=True)
 class Folders:
-    """`models` holds `checkpoints/` and `loras/`; `root` holds `input/`, `temp/` and `output/`, made when missing."""
+    """`models` holds `checkpoints/` and `loras/`; `root` holds `input/`, `temp/` and `output/`, made when missing.
+
+    `user` is for what the editor keeps; a folder in `root` if it is None. `workflows`, if any, holds a folder for each
+    workflow that the editor offers to open.
+    """
 
     models: Path
     root: Path
+    user: Path | None = None
+    workflows: Path | None = None
 
     def prepare(self) -> None:
-        """Makes the three folders."""
-        for kind in _KINDS:
-            (self.root / kind).mkdir(parents=True, exist_ok=True)
+        """Makes the folders."""
+        # The editor lists the last two at its start, and takes a missing one for an error.
+        for folder in (*map(self.of, _KINDS), self.user_folder / "workflows", self.user_folder / "subgraphs"):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def user_folder(self) -> Path:
+        """Where the editor's files are."""
+        return self.user or self.root / "user"
 
     def of(self, kind: str) -> Path:
         """The folder called `input`, `temp` or `output`; KeyError for another word."""

@@ -1,19 +1,32 @@
 """Loads node packs from a folder as ComfyUI does: each subfolder with NODE_CLASS_MAPPINGS is imported by its path.
 
-Packs expect a module `folder_paths`; a small stand-in over `Folders` is put where they import it from.
+Packs expect a module `folder_paths`; a small stand-in over `Folders` is put where they import it from. What they add to
+the editor is found here too, and served elsewhere.
 """
 
 import importlib.util
 import logging
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
 from orchestrator.embedded.catalogue import NodeClass, UnsupportedNodeClass, from_pack
-from orchestrator.embedded.folders import Folders
+from orchestrator.embedded.folders import Folders, OutsideFolder, within
 from orchestrator.embedded.foreign import Failed, attempt
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Packs:
+    """What the packs of a folder bring: node classes, and by pack the folder itself and that of its scripts."""
+
+    classes: tuple[NodeClass, ...] = ()
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    scripts: Mapping[str, Path] = field(default_factory=dict)
+    """WEB_DIRECTORY of those that have one: JavaScript that the editor loads."""
 
 
 def _folder_paths(folders: Folders) -> ModuleType:
@@ -60,14 +73,39 @@ def _classes(module: ModuleType, pack: str) -> list[NodeClass]:
     return classes
 
 
-def load_packs(folder: Path, folders: Folders) -> list[NodeClass]:
-    """The node classes of every pack below `folder`; a pack that fails to import is logged and left out."""
+def _scripts(module: ModuleType, pack: Path) -> Path | None:
+    """The folder of a pack's scripts; it may lie nowhere but in the pack."""
+    named = getattr(module, "WEB_DIRECTORY", None)
+    if not isinstance(named, str):
+        return None
+    try:
+        folder = within(pack, named)
+    except OutsideFolder:
+        folder = None
+    if folder is None or not folder.is_dir():
+        _log.warning("WEB_DIRECTORY of node pack %s is no folder in it: %s", pack.name, named)
+        return None
+    return folder
+
+
+def load_packs(folder: Path, folders: Folders, server: ModuleType | None = None) -> Packs:
+    """What every pack below `folder` brings; a pack that fails to import is logged and left out.
+
+    `server` is what packs get for `import server`; ImportError if it is None.
+    """
     sys.modules["folder_paths"] = _folder_paths(folders)
+    if server is not None:
+        sys.modules["server"] = server
     classes: list[NodeClass] = []
+    packs: dict[str, Path] = {}
+    scripts: dict[str, Path] = {}
     for pack in sorted(path.parent for path in folder.glob("*/__init__.py")):
         outcome = attempt(_import, pack)
         if isinstance(outcome, Failed):
             _log.error("Node pack %s cannot be imported: %s", pack.name, outcome.text)
         elif hasattr(outcome, "NODE_CLASS_MAPPINGS"):
             classes += _classes(outcome, pack.name)
-    return classes
+            packs[pack.name] = pack
+            if (web := _scripts(outcome, pack)) is not None:
+                scripts[pack.name] = web
+    return Packs(tuple(classes), packs, scripts)

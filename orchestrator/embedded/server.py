@@ -10,23 +10,31 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import quote
 from uuid import uuid4
 
 from aiohttp import web
 
-from orchestrator.embedded import uploads
+from orchestrator.embedded import uploads, viewing
 from orchestrator.embedded.catalogue import Catalogue
+from orchestrator.embedded.editor import EditorRoutes, editor_files
 from orchestrator.embedded.engine import Engine
-from orchestrator.embedded.folders import MODEL_KINDS, Folders, OutsideFolder, within
+from orchestrator.embedded.folders import Folders, OutsideFolder, within
+from orchestrator.embedded.model_routes import ModelRoutes
 from orchestrator.embedded.monitor import Monitor
+from orchestrator.embedded.origin import own_pages_only
+from orchestrator.embedded.pack_server import PackServer
 from orchestrator.embedded.prompts import Prompt, Prompts
+from orchestrator.embedded.readiness import imported
 from orchestrator.embedded.sockets import FEATURES, Sockets
+from orchestrator.embedded.templates import Templates
+from orchestrator.embedded.user_files import UserFiles
+from orchestrator.embedded.user_routes import UserRoutes
 from orchestrator.embedded.validation import complaint, validate
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 COMFYUI_VERSION = "0.3.64"
-_READY_SECONDS = 60.0
 _BODY_LIMIT = 100 * 1024 * 1024
 
 
@@ -39,6 +47,7 @@ class Parts:
     monitor: Monitor
     engine: Engine
     sockets: Sockets
+    pack_server: PackServer
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
@@ -87,28 +96,18 @@ class Routes:
             ("POST", "/history", self.change_history),
             ("GET", "/view", self.view),
             ("POST", "/upload/image", self.upload),
+            ("POST", "/upload/mask", self.upload_mask),
             ("GET", "/object_info", self.object_info),
             ("GET", "/object_info/{node_class}", self.object_info),
             ("POST", "/interrupt", self.interrupt),
             ("GET", "/system_stats", self.system_stats),
             ("POST", "/free", self.free),
-            ("GET", "/models", self.model_kinds),
-            ("GET", "/models/{kind}", self.models),
-            ("GET", "/embeddings", self.embeddings),
             ("GET", "/features", self.features),
             ("POST", "/orchestrator/results", self.drop_results),
         ]
 
     async def _catalogue(self) -> Catalogue:
-        """The node classes; waits for them while they are being imported, then 503."""
-        deadline = asyncio.get_running_loop().time() + _READY_SECONDS
-        while (catalogue := self._parts.engine.catalogue) is None:
-            if asyncio.get_running_loop().time() > deadline:
-                raise web.HTTPServiceUnavailable(
-                    text="The nodes are still being imported.", headers={"Retry-After": "5"}
-                )
-            await asyncio.sleep(0.05)
-        return catalogue
+        return (await imported(self._parts.engine)).catalogue
 
     async def queue_info(self, request: web.Request) -> web.Response:
         return web.json_response({"exec_info": {"queue_remaining": self._parts.prompts.remaining()}})
@@ -180,13 +179,30 @@ class Routes:
             raise web.HTTPNotFound from error
         if not file.is_file():
             raise web.HTTPNotFound
+        named = {"Content-Disposition": f'filename="{quote(file.name)}"'}
+        channel = query.get("channel", "")
+        try:
+            if "preview" in query:
+                data, kind = await asyncio.to_thread(viewing.preview, file, query["preview"], opaque=channel == "rgb")
+                return web.Response(body=data, headers={"Content-Type": kind, **named})
+            if channel in ("rgb", "a"):
+                data = await asyncio.to_thread(viewing.colours if channel == "rgb" else viewing.opacity, file)
+                return web.Response(body=data, headers={"Content-Type": "image/png", **named})
+        except OSError as error:
+            raise web.HTTPUnsupportedMediaType(text=f"{file.name} is no picture.") from error
         kind = mimetypes.guess_type(file.name)[0] or ""
         headers = {"Content-Type": kind if kind.startswith("image/") else "application/octet-stream"}
-        return web.FileResponse(file, headers={**headers, "Content-Disposition": f'filename="{file.name}"'})
+        return web.FileResponse(file, headers={**headers, **named})
 
     async def upload(self, request: web.Request) -> web.Response:
+        return await self._received(request, mask=False)
+
+    async def upload_mask(self, request: web.Request) -> web.Response:
+        return await self._received(request, mask=True)
+
+    async def _received(self, request: web.Request, *, mask: bool) -> web.Response:
         try:
-            return web.json_response(await uploads.receive(request, self._parts.folders))
+            return web.json_response(await uploads.receive(request, self._parts.folders, mask=mask))
         except (KeyError, OutsideFolder, uploads.NotAnUpload) as error:
             raise web.HTTPBadRequest(text=f"Not an upload: {error}") from error
 
@@ -229,21 +245,8 @@ class Routes:
         self._parts.prompts.wish(**wishes)
         return web.Response()
 
-    async def model_kinds(self, request: web.Request) -> web.Response:
-        return web.json_response(MODEL_KINDS)
-
-    async def models(self, request: web.Request) -> web.Response:
-        kind = request.match_info["kind"]
-        if kind not in MODEL_KINDS:
-            raise web.HTTPNotFound
-        return web.json_response(self._parts.folders.model_names(kind))
-
-    async def embeddings(self, request: web.Request) -> web.Response:
-        names = self._parts.folders.model_names("embeddings")
-        return web.json_response([name.removesuffix(".safetensors") for name in names])
-
     async def drop_results(self, request: web.Request) -> web.Response:
-        """The route of the pack orchestrator_results, which adds it to a ComfyUI's own server alone."""
+        """In place of the route of the pack orchestrator_results, which reads ComfyUI's own history."""
         said = await _body(request)
         wanted, prompt_id = said.get("files"), said.get("prompt_id")
         entry = self._parts.prompts.history(prompt_id, None, -1).get(prompt_id) if isinstance(prompt_id, str) else None
@@ -255,10 +258,15 @@ class Routes:
         return web.json_response(FEATURES)
 
 
-def make_app(parts: Parts) -> web.Application:
-    """The aiohttp application of one backend."""
-    app = web.Application(client_max_size=_BODY_LIMIT)
-    for method, path, handler in Routes(parts).table():
+def make_app(parts: Parts, *, loopback: bool = True) -> web.Application:
+    """The aiohttp application of one backend; `loopback` where only this machine is to reach it."""
+    app = web.Application(client_max_size=_BODY_LIMIT, middlewares=[own_pages_only(loopback=loopback)])
+    user = UserRoutes(UserFiles(parts.folders.user_folder))
+    editor = EditorRoutes(editor_files(), Templates(parts.folders.workflows), parts.engine, parts.pack_server)
+    models = ModelRoutes(parts.folders)
+    for method, path, handler in (*Routes(parts).table(), *models.table(), *user.table(), *editor.table()):
         app.router.add_route(method, path, handler)
         app.router.add_route(method, f"/api{path}", handler)
+    for method, path, handler in editor.fallback():
+        app.router.add_route(method, path, handler)
     return app

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from orchestrator.images import apart
 from orchestrator.images.picture import wrong
@@ -60,6 +60,11 @@ def decode_picture(data: bytes, field: str, max_pixels: int) -> Image.Image:
     """
     with _complaints(field):
         return _to_rgb(_upright(data, field, max_pixels), field)
+
+
+def is_untouched(image: Image.Image) -> bool:
+    """Whether what `decode_picture` made is a PNG file's picture pixel for pixel: neither turned nor converted."""
+    return isinstance(image, PngImagePlugin.PngImageFile)
 
 
 def decode_mask(data: bytes, field: str, max_pixels: int) -> Image.Image:

@@ -8,6 +8,8 @@ import io
 import re
 from collections.abc import Iterator
 
+import pybase64
+
 from orchestrator.images.picture import wrong
 
 _PIECE = 1 << 18
@@ -76,8 +78,11 @@ def _base64_start(content: str | bytes, field: str) -> int:
 
 def _decoded(content: str | bytes, start: int, field: str, max_bytes: int) -> bytes:
     out = io.BytesIO()
+    plain = start + _decode_plain(content, start, out, max_bytes)
+    if out.tell() > max_bytes:
+        raise wrong(field, _too_large(max_bytes))
     rest = b""
-    for piece in _clean_pieces(content, start, field):
+    for piece in _clean_pieces(content, plain, field):
         rest += piece
         whole = len(rest) & ~3
         out.write(binascii.a2b_base64(rest[:whole]))
@@ -88,6 +93,22 @@ def _decoded(content: str | bytes, start: int, field: str, max_bytes: int) -> by
         raise wrong(field, "The base64 is cut off: one character is left over; encode the picture again.")
     out.write(binascii.a2b_base64(rest + b"=" * (-len(rest) % 4)))
     return out.getvalue()  # BytesIO hands its buffer over without a copy
+
+
+def _decode_plain(content: str | bytes, start: int, out: io.BytesIO, max_bytes: int) -> int:
+    """Decodes as far as it is the standard alphabet and nothing else, which is fifty times as fast as the rest; how
+    many characters that were."""
+    for at in range(start, len(content), _PIECE):
+        piece = content[at : at + _PIECE]
+        try:
+            decoded = pybase64.b64decode(piece, validate=True)
+        except ValueError:  # also binascii.Error: a line's end, the alphabet for URLs, or what is no base64
+            return at - start
+        padded = len(decoded) * 4 != len(piece) * 3
+        if out.tell() > max_bytes or (padded and at + _PIECE < len(content)):
+            return at - start
+        out.write(decoded)
+    return max(0, len(content) - start)
 
 
 def _clean_pieces(content: str | bytes, start: int, field: str) -> Iterator[bytes]:

@@ -12,7 +12,10 @@ from orchestrator.errors import FieldError, InvalidParameters
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was decoded to its last pixel, oriented, flattened on white, and encoded anew without metadata."""
+    """A picture that was decoded to its last pixel, oriented, flattened on white, and has no metadata.
+
+    Encoded anew, unless it came as just such a PNG.
+    """
 
     field: str
     """The parameter it was given for, so that a later complaint can name it."""
@@ -25,7 +28,7 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """A file name for uploads. Equal pictures have equal names, so that a backend can use its cache."""
+        """A file name for uploads. The same file has the same name, so that a backend can use its cache."""
         return f"{self.digest}.png"
 
 

@@ -7,6 +7,7 @@ Why not Pillow's encoder: it tries five filters on every row whatever the level,
 import io
 import struct
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,8 @@ _BAND_BYTES = 1 << 20
 # Below this, storing beats compressing on any link faster than 300 Mbit/s, and a picture is at most 6 MB.
 _STORED_PIXELS = 2_000_000
 _FILTER_UP = 2
-_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_ESSENTIAL = frozenset({b"IHDR", b"IDAT", b"IEND"})
+_KEPT = _ESSENTIAL | {b"PLTE", b"tRNS"}
 
 
 def encode_png(image: Image.Image) -> bytes:
@@ -48,20 +50,43 @@ def strip_png(data: bytes) -> bytes:
 
     Raises ValueError if `data` is not a whole PNG.
     """
-    if not data.startswith(SIGNATURE):
-        raise ValueError("not a PNG")
+    return _with_chunks(data, _KEPT)
+
+
+def plain_png(data: bytes) -> bytes | None:
+    """The PNG `data`, bit for bit and without metadata, if that is a picture as `encode_png` makes them: 8-bit RGB.
+
+    None for one with transparency, with frames, or larger than it would be stored. `data` must have been decoded to the
+    last pixel. Raises ValueError as `strip_png`.
+    """
+    width, height, depth, colour_type = struct.unpack_from(">IIBB", data, len(SIGNATURE) + 8)
+    if (depth, colour_type) != (8, 2) or {kind for kind, _, _ in _chunks(data)} & {b"tRNS", b"acTL"}:
+        return None
+    plain = _with_chunks(data, _ESSENTIAL)
+    return plain if len(plain) <= height * (3 * width + 1) + _BAND_BYTES else None
+
+
+def _with_chunks(data: bytes, kinds: frozenset[bytes]) -> bytes:
     out = io.BytesIO()
     out.write(SIGNATURE)
+    for kind, start, end in _chunks(data):
+        if kind in kinds:
+            out.write(data[start:end])
+    return out.getvalue()
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and end of every chunk to the last. Raises ValueError if `data` is not a whole PNG."""
+    if not data.startswith(SIGNATURE):
+        raise ValueError("not a PNG")
     at, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         size, kind = struct.unpack_from(">I4s", data, at) if at + 12 <= len(data) else (0, b"")
         end = at + 12 + size
         if not kind or end > len(data):
             raise ValueError("the PNG is cut off")
-        if kind in _KEPT:
-            out.write(data[at:end])
+        yield kind, at, end
         at = end
-    return out.getvalue()
 
 
 def _filtered(band: NDArray[np.uint8], above: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -32,7 +32,7 @@ def prepare(tmp_path_factory: pytest.TempPathFactory):
     """The pack's node as the embedded backend runs it: mask, blur, invert to the number of cells that are repainted."""
     folders = Folders(tmp_path_factory.mktemp("models"), tmp_path_factory.mktemp("temp"))
     folders.prepare()
-    kinds = {kind.name: kind for kind in load_packs(_NODES, folders)}
+    kinds = {kind.name: kind for kind in load_packs(_NODES, folders).classes}
     run, crop = kinds["A1111InpaintMasks"].make(), kinds["A1111InpaintCrop"].make()
 
     def cells(mask: Image.Image, blur: int, invert: int, padding: int | None = None) -> int:

@@ -50,6 +50,8 @@ class Scripted:
         self._running: _Job | None = None
         self._history: dict[str, Json] = {}
         self._come = asyncio.Event()
+        self.spans: list[tuple[float, float]] = []
+        """When each job began and ended, by the monotonic clock."""
         self._news: set[asyncio.Task[None]] = set()
         self._worker = asyncio.create_task(self._work())
 
@@ -110,8 +112,10 @@ class Scripted:
                 self._come.clear()
                 continue
             self._running = job = self._pending.pop(0)
+            began = time.monotonic()
             await self.send("status", self._status(), None)
             outputs = await self._run(job)
+            self.spans.append((began, time.monotonic()))
             entry = {
                 "prompt": job.item,
                 "outputs": outputs or {},

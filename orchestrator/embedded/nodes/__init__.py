@@ -7,7 +7,7 @@ from orchestrator.embedded.catalogue import NodeClass
 from orchestrator.embedded.checkpoint import Shelf
 from orchestrator.embedded.folders import Folders
 from orchestrator.embedded.monitor import Monitor
-from orchestrator.embedded.nodes import conditioning, latents, loaders, masks, pictures, sampling
+from orchestrator.embedded.nodes import absent, conditioning, latents, loaders, masks, pictures, sampling
 
 
 def core_classes(folders: Folders, shelf: Shelf, monitor: Monitor) -> tuple[NodeClass, ...]:
@@ -19,4 +19,5 @@ def core_classes(folders: Folders, shelf: Shelf, monitor: Monitor) -> tuple[Node
         *sampling.classes(monitor),
         *pictures.classes(folders),
         *masks.classes(folders),
+        *absent.classes(),
     )

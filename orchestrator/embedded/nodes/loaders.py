@@ -65,6 +65,27 @@ def _lora(folders: Folders, shelf: Shelf) -> NodeClass:
     )
 
 
+def _lora_without_text(folders: Folders, shelf: Shelf) -> NodeClass:
+    def load(model: Model, lora_name: str, strength_model: float) -> Result:
+        lora = shelf.lora(folders.model("loras", lora_name))
+        _check_fit(lora, shelf.checkpoint(model.file))
+        return Result((model.with_lora(Use(lora, strength_model)),))
+
+    return NodeClass(
+        name="LoraLoaderModelOnly",
+        title="LoraLoaderModelOnly",
+        category="loaders",
+        inputs=lambda: (
+            InputSpec("model", "MODEL"),
+            InputSpec("lora_name", list(folders.model_names("loras"))),
+            InputSpec("strength_model", "FLOAT", _STRENGTH),
+        ),
+        outputs=("MODEL",),
+        make=lambda: load,
+        changed=lambda lora_name, **_: folders.model("loras", lora_name).stat().st_mtime_ns,
+    )
+
+
 def classes(folders: Folders, shelf: Shelf, monitor: Monitor) -> tuple[NodeClass, ...]:
     """The loaders. `monitor` is what runs of the loaded models answer to."""
-    return _checkpoint(folders, shelf, monitor), _lora(folders, shelf)
+    return _checkpoint(folders, shelf, monitor), _lora(folders, shelf), _lora_without_text(folders, shelf)

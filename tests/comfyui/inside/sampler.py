@@ -38,7 +38,7 @@ def distilled(model):
 
 
 def lcm_apart(model, ours, theirs, latent) -> float:
-    """How far A1111 Sampler is from ComfyUI's LCM over all eight steps, by its range; our noise, no mask."""
+    """How far A1111 Sampler is from ComfyUI's LCM over eight steps, by its range; with our noise, without a mask."""
     import comfy.k_diffusion.sampling
     import comfy.samplers
 

@@ -22,7 +22,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     root = tmp_path_factory.mktemp("root")
     folders = Folders(root, root)
     folders.prepare()
-    return {kind.name: kind.make() for kind in load_packs(PACK, folders)}
+    return {kind.name: kind.make() for kind in load_packs(PACK, folders).classes}
 
 
 @pytest.fixture(scope="module")

@@ -2,16 +2,21 @@
 
 import asyncio
 import binascii
+import io
+import struct
 import time
-from collections.abc import Awaitable
+import zlib
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from orchestrator.errors import InvalidParameters
 from orchestrator.images.encode import to_output
 from orchestrator.images.mask import require_latent_mask
+from orchestrator.images.png import encode_png
 from orchestrator.images.source import PictureSource
 from orchestrator.images.threads import PictureThreads
 from tests.unit.images.pictures import b64, noise, opened, saved, scene
@@ -32,9 +37,69 @@ async def test_a_picture_is_read_bit_exact(source: PictureSource) -> None:
 
 
 async def test_equal_pictures_have_equal_names_and_others_do_not(source: PictureSource) -> None:
-    names = [(await source.read(saved(scene(), kind), "image")).name for kind in ("PNG", "BMP", "JPEG")]
-    assert names[0] == names[1] != names[2]
+    told = io.BytesIO()
+    about = PngInfo()
+    about.add_text("parameters", "a secret prompt")
+    scene().save(told, "PNG", pnginfo=about)
+    files = [
+        saved(scene(), "PNG"),
+        told.getvalue(),
+        saved(scene(), "BMP"),
+        saved(scene(), "TIFF"),
+        saved(scene(), "JPEG"),
+    ]
+    names = [(await source.read(file, "image")).name for file in files]
+    assert names[0] == names[1]
+    assert names[2] == names[3] != names[4]
     assert names[0].endswith(".png")
+
+
+async def test_a_png_that_needs_no_change_goes_on_as_it_came_but_for_its_metadata(source: PictureSource) -> None:
+    file = io.BytesIO()
+    about = PngInfo()
+    about.add_text("parameters", "a secret prompt")
+    scene().save(file, "PNG", pnginfo=about, dpi=(72, 72))
+    assert (await source.read(file.getvalue(), "image")).png == saved(scene(), "PNG")
+
+
+def _turned() -> bytes:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return saved(scene(), "PNG", exif=exif)
+
+
+def _see_through() -> bytes:
+    return saved(scene(), "PNG", transparency=scene().getpixel((0, 0)))
+
+
+def _deep() -> bytes:
+    """16 bits a channel, which Pillow reads as RGB and cannot write."""
+    rows = np.asarray(scene()).astype(">u2") * 257
+    raw = b"".join(b"\0" + row.tobytes() for row in rows)
+    return _png(struct.pack(">IIBBBBB", 64, 48, 16, 2, 0, 0, 0), zlib.compress(raw))
+
+
+def _padded() -> bytes:
+    """With more compressed data than there are pixels for."""
+    raw = b"".join(b"\0" + row.tobytes() for row in np.asarray(scene()))
+    return _png(struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0), zlib.compress(raw) + bytes(2_000_000))
+
+
+def _png(header: bytes, data: bytes) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("make", [_turned, _see_through, _deep, _padded])
+async def test_a_png_that_is_not_just_its_pixels_is_encoded_anew(
+    source: PictureSource, make: Callable[[], bytes]
+) -> None:
+    picture = await source.read(make(), "image")
+    with Image.open(io.BytesIO(picture.png)) as image:
+        assert (image.mode, image.size, dict(image.info)) == ("RGB", (picture.width, picture.height), {})
+        assert picture.png == encode_png(image)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,283 @@
+"""`AsyncClient`: the HTTP API for programs with an event loop.
+
+A request that is cut off is sent again, a few times and later each time; what makes a job goes under an idempotency
+key, so that it makes one job however often it is sent.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote
+
+import aiohttp
+
+from orchestrator.client import answers
+from orchestrator.client.answers import Ended, Failed, Job, Progress, Succeeded, WidgetDescription, WidgetEntry
+from orchestrator.client.events import read_events
+from orchestrator.client.form import Values, form_of, read_parts
+from orchestrator.errors import JobCancelled, JobUnfinished, OrchestratorError, ServiceUnreachable
+
+T = TypeVar("T")
+
+_QUIET_SECONDS = 60.0
+"""Without a byte a stream of events is taken for dead; the service sends something each 15 seconds."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+_CANCEL_SECONDS = 10.0
+_BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
+_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+"""What a proxy answers while the service is being restarted."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def told(self) -> Any:
+        """The body's JSON object. Raises ServiceUnreachable for anything else: it is no answer of the service."""
+        try:
+            told = json.loads(self.body)
+        except ValueError:
+            told = None
+        if not isinstance(told, dict):
+            raise ServiceUnreachable(f"What answers there is not this service: {self.status}, {self.body[:80]!r}")
+        return told
+
+
+class AsyncClient:
+    """One service at `url`. Use it as a context manager, or `close` it.
+
+    `api_key` is sent as a bearer token, to the service and nowhere else. `timeout` is in seconds, for each request but
+    the wait for a job. `attempts` is how often a request is sent that is cut off.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8080",
+        *,
+        api_key: str | None = None,
+        timeout: float = 60.0,
+        attempts: int = 5,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._attempts = attempts
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes its connections; it opens new ones if it is used again."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def widgets(self) -> tuple[WidgetEntry, ...]:
+        """What can be asked for."""
+        return _understood(answers.read_widgets, (await self._send("GET", "/widgets")).told)
+
+    async def widget(self, name: str) -> WidgetDescription:
+        """One widget with its parameters. Raises UnknownWidget."""
+        told = (await self._send("GET", f"/widgets/{quote(name, safe='')}")).told
+        return _understood(lambda said: answers.read_widget(name, said), told)
+
+    async def submit(
+        self,
+        widget: str,
+        values: Values,
+        *,
+        idempotency_key: str | None = None,
+        output_format: Literal["png", "jpeg"] | None = None,
+        priority: Literal["high", "normal", "low"] | None = None,
+    ) -> Job:
+        """Asks for a job and answers at once, before it has run.
+
+        The same `idempotency_key` with the same values is the same job; without one, each call is a job of its own.
+        Raises InvalidParameters, and every other error that the service has, each with the `fields` at fault.
+        """
+        parts = await read_parts(values)
+        headers = {"Prefer": "respond-async", "Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        if output_format is not None:
+            headers["Accept"] = f"image/{output_format}"
+        if priority is not None:
+            headers["X-Priority"] = priority
+        path = f"/widgets/{quote(widget, safe='')}"
+        answer = await self._send("POST", path, headers=headers, form=lambda: form_of(parts))
+        return _understood(answers.read_job, answer.told)
+
+    async def run(
+        self,
+        widget: str,
+        values: Values,
+        *,
+        seconds: float | None = None,
+        idempotency_key: str | None = None,
+        output_format: Literal["png", "jpeg"] | None = None,
+        priority: Literal["high", "normal", "low"] | None = None,
+    ) -> Job:
+        """`submit` and `wait` for so many `seconds` in one; when it is cancelled, so is the job."""
+        job = await self.submit(
+            widget, values, idempotency_key=idempotency_key, output_format=output_format, priority=priority
+        )
+        try:
+            return await self.wait(job, seconds)
+        except asyncio.CancelledError:
+            with suppress(OrchestratorError, TimeoutError):
+                async with asyncio.timeout(_CANCEL_SECONDS):
+                    await self.cancel(job)
+            raise
+
+    async def job(self, job: Job | str) -> Job:
+        """The job as it stands now. Raises JobNotFound."""
+        return _understood(answers.read_job, (await self._send("GET", f"/jobs/{_id(job)}")).told)
+
+    async def progress(self, job: Job | str) -> AsyncGenerator[Progress, None]:
+        """What happens to the job, the last being its end. Goes on where it was when the connection breaks.
+
+        Raises JobNotFound, ServiceUnreachable.
+        """
+        last, failures = "0", 0
+        while True:
+            try:
+                async with self._open(f"/jobs/{_id(job)}/events", {"Last-Event-ID": last}) as answer:
+                    if answer.status == HTTPStatus.NO_CONTENT:
+                        yield (await self.job(job)).state
+                        return
+                    if answer.status != HTTPStatus.OK:
+                        raise _error(_Answer(answer.status, answer.headers, await answer.read()))
+                    async for event in read_events(answer.content):
+                        failures, last = 0, event.id or last
+                        told = answers.read_progress(event.kind, event.data)
+                        if told is not None:
+                            yield told
+                        if isinstance(told, Ended):
+                            return
+                fault = "the stream of events ended before the job"
+            except (*_BROKEN, ValueError) as error:
+                fault = str(error) or type(error).__name__
+            except ServiceUnreachable as error:
+                fault = error.detail
+            failures += 1
+            if failures >= self._attempts:
+                raise ServiceUnreachable(f"{self.url} was lost while the job ran: {fault}")
+            await asyncio.sleep(_pause(failures))
+
+    async def wait(self, job: Job | str, seconds: float | None = None) -> Job:
+        """The job that succeeded. Raises the error that it failed with, JobCancelled, or JobUnfinished after so many
+        seconds (None: never); the job goes on then."""
+        state: Progress | None = None
+        try:
+            async with asyncio.timeout(seconds), aclosing(self.progress(job)) as progress:
+                async for told in progress:
+                    state = told
+        except TimeoutError as error:
+            raise JobUnfinished(_id(job)) from error
+        if isinstance(state, Failed):
+            raise state.error
+        if not isinstance(state, Succeeded):
+            raise JobCancelled
+        return await self.job(job)
+
+    async def cancel(self, job: Job | str) -> Job:
+        """Cancels it, queued or running. Raises JobEnded when that came too late."""
+        return _understood(answers.read_job, (await self._send("DELETE", f"/jobs/{_id(job)}")).told)
+
+    async def download(self, job: Job | str, path: Path | None = None) -> bytes:
+        """The image of a job that succeeded, also written to `path` where one is given.
+
+        Raises LinkExpired, ImageNotFound, and JobUnfinished for a job that has no image yet.
+        """
+        job = await self.job(job) if isinstance(job, str) else job
+        if isinstance(job.state, Failed):
+            raise job.state.error
+        if not isinstance(job.state, Succeeded):
+            raise JobCancelled if job.has_ended else JobUnfinished(job.id)
+        image = (await self._send("GET", job.state.url)).body
+        if path is not None:
+            await asyncio.to_thread(path.write_bytes, image)
+        return image
+
+    def _open(
+        self, path: str, headers: Mapping[str, str]
+    ) -> "aiohttp.client._RequestContextManager":  # what aiohttp calls it
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total, sock_read=_QUIET_SECONDS)
+        return self._connected().get(self.url + path, headers={**self._key, **headers}, timeout=timeout)
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self._session
+
+    async def _send(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Callable[[], aiohttp.FormData] | None = None,
+    ) -> _Answer:
+        """Sends until it is answered. A `target` with an origin of its own, such as a link, is sent no key."""
+        own = target.startswith("/")
+        url, sent = (self.url + target, {**self._key, **(headers or {})}) if own else (target, headers or {})
+        for attempt in range(1, self._attempts + 1):
+            try:
+                data = form() if form is not None else None
+                async with self._connected().request(method, url, headers=sent, data=data) as response:
+                    answer = _Answer(response.status, response.headers, await response.read())
+            except aiohttp.InvalidURL as error:
+                raise ServiceUnreachable(f"{url} is no address of a service") from error
+            except _BROKEN as error:
+                if attempt == self._attempts:
+                    raise ServiceUnreachable(f"{self.url} does not answer: {error or type(error).__name__}") from error
+            else:
+                if answer.status >= HTTPStatus.BAD_REQUEST:
+                    raise _error(answer)
+                return answer
+            await asyncio.sleep(_pause(attempt))
+        raise AssertionError("there is at least one attempt")
+
+
+def _error(answer: _Answer) -> OrchestratorError:
+    """The error that an answer of 400 or more tells of."""
+    try:
+        told = answer.told
+    except ServiceUnreachable:
+        if answer.status in _AWAY:
+            return ServiceUnreachable(f"The service is away: {answer.status}")
+        raise
+    wait = answer.headers.get("Retry-After", "")
+    error = answers.read_error(told, float(wait) if wait.isdecimal() else None)
+    if told.get("code") == "job_unfinished":
+        return JobUnfinished(answer.headers.get("X-Job-Id", ""))
+    return error
+
+
+def _understood(read: Callable[[Any], T], told: Any) -> T:
+    try:
+        return read(told)
+    except ValueError as error:
+        raise ServiceUnreachable(f"The service's answer is not understood: {error}") from error
+
+
+def _id(job: Job | str) -> str:
+    return quote(job, safe="") if isinstance(job, str) else job.id
+
+
+def _pause(failures: int) -> float:
+    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (failures - 1))

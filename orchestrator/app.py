@@ -25,6 +25,7 @@ from orchestrator.api.keys import (
     ADMISSION,
     API_KEYS,
     ENGINE,
+    HOSTS,
     METRICS,
     MODEL_SIGNER,
     ORIGINS,
@@ -110,6 +111,8 @@ def create_app(settings: Settings) -> web.Application:
     app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
     app[ORIGINS] = frozenset(settings.cors_origins)
     app.on_response_prepare.append(allow_origin)
+    own_names = {"localhost", URL(settings.public_url).host or ""}
+    app[HOSTS] = None if settings.is_exposed else frozenset(own_names)
     app[METRICS] = Metrics()
     app.add_routes(ROUTES)
     app[STOPPING] = asyncio.Event()

@@ -227,7 +227,11 @@ def _myshell_path() -> Described:
     done = _json("The widget's result, a JSON string", result)
     return {
         "post": _operation(
-            "run_myshell_widget", "Run a widget in MyShell's envelope", {"200": done, **answers}, requestBody=request
+            "run_myshell_widget",
+            "Run a widget in MyShell's envelope",
+            {"200": done, **answers},
+            _ASKED,
+            requestBody=request,
         )
     }
 

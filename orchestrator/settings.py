@@ -165,7 +165,7 @@ class Settings(_Frozen):
     queue_seconds: float = Field(3600.0, gt=0)
     """How long a job may wait for a backend before it fails."""
     affinity_seconds: float = Field(30.0, ge=0)
-    """How long the first job in line may be passed over for jobs whose checkpoint a backend has loaded."""
+    """How long one of the first jobs in line may be passed over for jobs whose checkpoint a backend has loaded."""
     deadline_seconds: float = Field(600.0, gt=0)
     """How long a job may run at a backend before it is cancelled there and fails."""
     wait_seconds: float = Field(600.0, gt=0)

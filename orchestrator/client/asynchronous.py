@@ -22,7 +22,7 @@ from orchestrator.client import answers
 from orchestrator.client.answers import Ended, Failed, Job, Progress, Succeeded, WidgetDescription, WidgetEntry
 from orchestrator.client.events import read_events
 from orchestrator.client.form import Values, form_of, read_parts
-from orchestrator.errors import JobCancelled, JobUnfinished, OrchestratorError, ServiceUnreachable
+from orchestrator.errors import JobCancelled, JobUnfinished, OrchestratorError, ServiceStopping, ServiceUnreachable
 
 T = TypeVar("T")
 
@@ -263,8 +263,9 @@ def _error(answer: _Answer) -> OrchestratorError:
         raise
     wait = answer.headers.get("Retry-After", "")
     error = answers.read_error(told, float(wait) if wait.isdecimal() else None)
-    if told.get("code") == "job_unfinished":
-        return JobUnfinished(answer.headers.get("X-Job-Id", ""))
+    unfinished = {kind("").code: kind for kind in (JobUnfinished, ServiceStopping)}.get(str(told.get("code")))
+    if unfinished is not None:
+        return unfinished(answer.headers.get("X-Job-Id", ""))
     return error
 
 

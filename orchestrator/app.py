@@ -27,6 +27,7 @@ from orchestrator.api.keys import (
     ENGINE,
     METRICS,
     MODEL_SIGNER,
+    OPENER,
     ORIGINS,
     OUTLET,
     OUTPUT_FORMAT,
@@ -68,6 +69,7 @@ from orchestrator.models.origins import AllowedOrigins
 from orchestrator.models.outlet import Outlet
 from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
+from orchestrator.opening import Opener
 from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.provisions import Provisions
 from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
@@ -153,7 +155,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     models = await open_part(open_models(settings, app[METRICS].downloaded))
     engine = await open_part(_engine(settings, observer))
     await engine.adopt(_ADOPTION)
-    provisions = await open_part(Provisions(InputFiles(settings.data / "inputs"), models, engine))
+    provisions = await open_part(Provisions(_input_files(settings), models, engine))
     await open_part(_sweeping(provisions))
     secret = secret_file(settings.data / "link.key")
     backends = await _backends(settings, sha256(secret).hexdigest()[:8], resources)
@@ -161,12 +163,13 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
     supplier = ModelSupplier(app[OUTLET], app[MODEL_SIGNER], settings.fetch_hours * 3600)
-    work = Work(provisions, supplier, threads, store, observer.passed)
+    work = Work(provisions, supplier, threads, store, observer.passed, settings.png_workflow)
     await open_part(Agents(pool, engine.source, work, switched=app[METRICS].switched))
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
     await open_part(_webhooks(settings, engine, app[SIGNER], secret, app[METRICS].posted))
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
+    app[OPENER] = Opener(pool, provisions, {it.called: it.editor_url for it in settings.backends})
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
     app[RECEPTION] = Reception(
         widgets=widgets,
@@ -311,6 +314,10 @@ def _picture_source(settings: Settings, threads: PictureThreads) -> PictureSourc
         timeout=settings.fetch_seconds,
         allow_networks=settings.fetch_networks,
     )
+
+
+def _input_files(settings: Settings) -> InputFiles:
+    return InputFiles(settings.data / "inputs", int(settings.inputs_gb * 1e9))
 
 
 def _image_store(settings: Settings) -> ImageStore:

@@ -15,7 +15,16 @@ from orchestrator.errors import KeyNeeded
 CALLER = web.RequestKey("caller", Caller)
 
 PUBLIC = frozenset(
-    {"/", "/page/{folder}/{name}", "/healthz", "/readyz", "/openapi.json", "/images/{key}", "/models/{sha256}"}
+    {
+        "/",
+        "/page/{folder}/{name}",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/images/{key}",
+        "/models/{sha256}",
+        "/jobs/{id}/open",
+    }
 )
 """Routes that need no key: the page and its files, what says how the service is, and links that are signed."""
 NEEDS: Mapping[str, Right] = {"/backends": Right.OPERATE, "/metrics": Right.OPERATE}

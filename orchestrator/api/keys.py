@@ -12,6 +12,7 @@ from orchestrator.images.links import LinkSigner
 from orchestrator.images.store import ImageStore
 from orchestrator.jobs.engine import JobEngine
 from orchestrator.models.outlet import Outlet
+from orchestrator.opening import Opener
 from orchestrator.pipeline import Reception
 from orchestrator.telemetry.metrics import Metrics
 
@@ -30,6 +31,7 @@ SIGNER = web.AppKey("signer", LinkSigner)
 OUTLET = web.AppKey("outlet", Outlet)
 MODEL_SIGNER = web.AppKey("model_signer", LinkSigner)
 REQUEST_KEYS = web.AppKey("request_keys", RequestKeys)
+OPENER = web.AppKey("opener", Opener)
 OUTPUT_FORMAT: web.AppKey[OutputFormat] = web.AppKey("output_format")
 WAIT = web.AppKey("wait", float)
 """Seconds that a request waits for its job."""

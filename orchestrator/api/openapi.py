@@ -245,6 +245,9 @@ def _job_paths() -> Described:
     heard: Described = {"description": "The end was heard already"}
     told = _json("The job", _job())
     graph = _json("The graph in ComfyUI's API format", {"type": "object"})
+    drawn = _json("The workflow as ComfyUI's editor saves it", {"type": "object"})
+    signed = [_parameter("expires", "query"), _parameter("signature", "query")]
+    led = {"303": {"description": "To the editor, which shows the job"}, **_failures("403", "404", "502", "503")}
     cancelled = {"200": told, "202": _json("Its backend is being told", _job()), **_failures("404", "409")}
     heard_all = {"200": stream, "204": heard, **_failures("404", "422")}
     return {
@@ -256,6 +259,12 @@ def _job_paths() -> Described:
         "/jobs/{id}/prompt": {
             "get": _operation("get_prompt", "The graph as it ran", {"200": graph, **_failures("404")}, which)
         },
+        "/jobs/{id}/workflow": {
+            "get": _operation(
+                "get_workflow", "The same in the artist's layout", {"200": drawn, **_failures("404")}, which
+            )
+        },
+        "/jobs/{id}/open": {"get": _operation("open_job", "Open a job in its editor", led, [*which, *signed])},
     }
 
 

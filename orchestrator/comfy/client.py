@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
 from orchestrator.comfy.following import Following, OnProgress
 from orchestrator.comfy.graph import Graph
@@ -71,6 +72,7 @@ class BackendClient:
         self.name = name
         self._limits = limits or Limits()
         self._wire = Wire(url, name=name, headers=headers, limits=self._limits)
+        self.editor = Editor(self._wire)
         self._uploads = Uploads(self._wire, mark)
         self._results = Results(self._wire)
         self._fault = ""

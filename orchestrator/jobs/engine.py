@@ -91,6 +91,9 @@ class JobEngine(Protocol):
     async def unfinished(self) -> frozenset[str]:
         """The ids of the jobs that have not ended."""
 
+    async def kept(self) -> frozenset[str]:
+        """The ids of all jobs that `get` knows."""
+
     async def stats(self) -> Stats:
         """Depth and speed of the queue."""
 

@@ -321,7 +321,7 @@ async def test_the_history_is_bounded_in_number_and_in_bytes(page: Page, served:
     await opened(page, served)
     dropped = await page.evaluate(
         """async () => {
-            const folder = document.querySelector("script[src]").src.replace("main.js", "");
+            const folder = document.querySelector("script[src]").src.replace("start.js", "");
             const { tooMuch } = await import(folder + "store.js");
             const runs = Array.from({ length: 5 }, (_, id) => ({ id, result: new Blob([new Uint8Array(100)]) }));
             return [tooMuch(runs, 3, 10000), tooMuch(runs, 40, 250), tooMuch(runs, 40, 1)]

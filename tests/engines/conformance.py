@@ -226,7 +226,7 @@ class EngineConformance:
             assert await nothing_for(opened.source("one"))
             await opened.engine.progress(job, Fetching("m", 5, 10, 1, 5.0))
             assert await state(opened.engine, job.id) == Fetching("m", 5, 10, 1, 5.0)
-            assert await opened.engine.unfinished() == {job.id}
+            assert await opened.engine.unfinished() == {job.id} == await opened.engine.kept()
             assert (await opened.engine.stats()).fetching == 1
             asking = asyncio.create_task(lease(opened.source("one")))
             assert await opened.engine.fetched(job)

@@ -200,10 +200,15 @@ class SqliteEngine:
         """The ids of the jobs that have not ended."""
         return await self._database.run(records.unfinished)
 
+    async def kept(self) -> frozenset[str]:
+        """The ids of all jobs that are remembered."""
+        return await self._database.run(records.kept)
+
     def _job(self, found: records.Found) -> Job:
         spec, row = spec_from_json(found.spec), found.row
         timings = spec.timings + (timings_from_json(row["timings"]) if row["timings"] else ())
-        return Job(spec, self._state(spec, found), row["losses"] + 1, timings, row["ended"], _delivery(row))
+        told = (timings, row["ended"], _delivery(row), row["backend"])
+        return Job(spec, self._state(spec, found), row["losses"] + 1, *told)
 
     def _state(self, spec: JobSpec, found: records.Found) -> State:
         if found.row["end"]:

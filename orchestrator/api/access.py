@@ -43,7 +43,7 @@ def _caller(request: web.Request) -> Caller:
         return ANYBODY
     if route in PUBLIC:
         return STRANGER
-    given = _given(request)
+    given = given_key(request)
     caller = keys.caller(given) if given else None
     if caller is None:
         raise KeyNeeded("This API key is not known, or was revoked" if given else None)
@@ -52,6 +52,7 @@ def _caller(request: web.Request) -> Caller:
     return caller
 
 
-def _given(request: web.Request) -> str:
+def given_key(request: web.Request) -> str:
+    """The API key that came with the request, empty without."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     return credentials.strip() if scheme.lower() == "bearer" else request.headers.get("X-API-Key", "").strip()

@@ -31,6 +31,8 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/service/Dockerfile docker/backend/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	$(BIN)/python -m pytest
 
 format: $(READY)
@@ -39,8 +41,14 @@ format: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks.overhead
+	@$(BIN)/python -m benchmarks.peer
+	@$(BIN)/python -m benchmarks.utilisation
+	@$(BIN)/python -m benchmarks.routing
+	@$(BIN)/python -m benchmarks.deep_queue
+	@$(BIN)/python -m benchmarks.listeners
 	@$(BIN)/python -m benchmarks.node_time
 	@$(BIN)/python -m benchmarks.models
+	@$(BIN)/python -m benchmarks.paint
 
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos.run --seeds $(SEEDS)

@@ -137,6 +137,11 @@ class BackendClient:
         self._faulty.clear()
 
     @property
+    def connection_failure(self) -> str:
+        """Why it is not connected, as the newest try has shown; empty before one failed."""
+        return self._listener.failure
+
+    @property
     def at_work(self) -> tuple[str, ...]:
         """The jobs that it has been seen to work on and whose end is not known yet."""
         return tuple(job_id for job_id, following in self._followed.items() if following.begun)
@@ -260,13 +265,14 @@ class BackendClient:
                 else:
                     await self._submitting.begin(graph, following, uploads)
                 entry = await self._to_end(following, on_progress)
-                images = execution.outcome(entry).images.get(output_node)
-                if not images:
-                    what = node_name(graph, output_node, "")
-                    raise ExecutionFailed(f"{what}: the job succeeded but left no image here")
-                data = await self._collect(images[0])
-                self._results.note(prompt_id, (file for found in images_of(entry).values() for file in found))
-                return data
+                try:
+                    images = execution.outcome(entry).images.get(output_node)
+                    if not images:
+                        what = node_name(graph, output_node, "")
+                        raise ExecutionFailed(f"{what}: the job succeeded but left no image here")
+                    return await self._collect(images[0])
+                finally:
+                    self._results.note(prompt_id, (file for found in images_of(entry).values() for file in found))
         except TimeoutError as error:
             raise BackendTimeout(f'Backend "{self.name}" took longer than {deadline:g} s') from error
         finally:
@@ -307,7 +313,7 @@ class BackendClient:
     def _begin_life(self) -> None:
         # A new socket may be a restarted backend, and whatever was said since the old one broke was not heard.
         self._uploads.forget_all()
-        self._results.forget_all()
+        self._results.ask_again()
         self._queue_remaining = None
         self._nudge_all()
 

@@ -48,6 +48,8 @@ class Listener:
         self._backoff = backoff
         self._on_message = on_message
         self._on_open = on_open
+        self.failure = ""
+        """Why the newest connection or try to connect ended."""
         self._until_up = until_up
         self._client_id = uuid4().hex
         self._tried = asyncio.Event()
@@ -111,12 +113,14 @@ class Listener:
             ) as socket:
                 await self._read(socket)
         except (WebSocketException, TimeoutError, OSError) as error:
-            raise BackendLost(f"no connection: {str(error) or type(error).__name__}") from error
+            self.failure = f"no connection: {str(error) or type(error).__name__}"
+            raise BackendLost(self.failure) from error
         finally:
             self._open.clear()
             self._closed.set()
             self._tried.set()
-        raise BackendLost("the backend closed the connection")
+        self.failure = "the backend closed the connection"
+        raise BackendLost(self.failure)
 
     async def _read(self, socket: ClientConnection) -> None:
         self._open.set()

@@ -77,7 +77,7 @@ class Place:
             url=backend.url,
             connection="starting" if starting else self.connection,
             since=self.since,
-            reason=(process.failure if starting and process else "") or self.reason,
+            reason=self._reason(starting),
             busy=self.jobs > 0,
             model=self.model,
             running=backend.at_work,
@@ -90,6 +90,12 @@ class Place:
             starts=process.starts if process else 0,
             drops_results=backend.drops_results,
         )
+
+    def _reason(self, starting: bool) -> str:
+        if self.connection == "ready":
+            return ""
+        process = self.backend.process
+        return (process.failure if starting and process else "") or self.reason or self.backend.connection_failure
 
     def may_run(self, classes: frozenset[str]) -> bool:
         """False when the backend is known to lack one of the classes."""

@@ -33,18 +33,18 @@ class Results:
 
     def note(self, prompt_id: str, files: Iterable[ImageRef]) -> None:
         """A job left these and they have been collected. Returns at once; old ones are deleted in the background."""
-        for file in files:
+        new = tuple(files)
+        for file in new:
             self._files[file] = prompt_id
             self._files.move_to_end(file)
-        old = [self._files.popitem(last=False) for _ in range(len(self._files) - self._kept)]
+        old = [self._files.popitem(last=False) for _ in range(len(self._files) - max(self._kept, len(new)))]
         if old and self.can_drop is not False:
             task = asyncio.create_task(self._drop(old), name="drop results")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def forget_all(self) -> None:
-        """The backend may have been restarted, with another pack."""
-        self._files.clear()
+    def ask_again(self) -> None:
+        """The backend may have been restarted, with other packs. The files may be there all the same."""
         self.can_drop = None
 
     async def aclose(self) -> None:

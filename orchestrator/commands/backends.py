@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -11,12 +12,14 @@ from typing import Any
 from orchestrator.settings import Settings
 
 _SECONDS = 10.0
+_KEY_VARIABLE = "ORCHESTRATOR_KEY"
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - asked, not listened on
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Its options."""
     command.add_argument("--url", help="where the service answers (host and port of the settings)")
+    command.add_argument("--key", help=f"an API key that may operate, where keys are needed (${_KEY_VARIABLE})")
     command.add_argument("--json", action="store_true", help="print the answer as it came")
 
 
@@ -24,9 +27,16 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     """Exit status 0 when all backends are ready, 1 when one is not or the service does not answer."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = options.url or f"http://{_ANY_HOST.get(settings.host, host)}:{settings.port}"
+    key = options.key or os.environ.get(_KEY_VARIABLE, "")
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    request = urllib.request.Request(f"{url.rstrip('/')}/backends", headers=headers)  # noqa: S310 - the operator's URL
     try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/backends", timeout=_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             told = json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            print(f"orchestrator: the service at {url} answers {error.code}: {_detail(error.read())}", file=sys.stderr)
+        return 1
     except (urllib.error.URLError, OSError, ValueError) as error:
         print(f"orchestrator: no service answers at {url}: {error}", file=sys.stderr)
         return 1
@@ -36,6 +46,13 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
         for backend in told["backends"]:
             print("\n".join(_lines(backend)))
     return 0 if all(backend["state"] == "ready" for backend in told["backends"]) else 1
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, TypeError, KeyError):
+        return body[:200].decode(errors="replace")
 
 
 def _lines(backend: Mapping[str, Any]) -> list[str]:

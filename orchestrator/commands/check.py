@@ -7,9 +7,11 @@ import argparse
 import asyncio
 import importlib.util
 import logging
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from orchestrator.app import load_model_names, load_widgets, managed_setup, remote_client, shelf_of
 from orchestrator.comfy.inspection import Report, inspect
@@ -25,7 +27,6 @@ _PROBE_SECONDS = 120.0
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
     """Prints what was found. Raises SettingsError and WorkflowError for what stops the start."""
-    logging.getLogger().setLevel(logging.CRITICAL)  # what the command prints is the answer
     widgets = load_widgets(settings)
     for sentence in load_model_names(settings).missing(shelf_of(settings).root):
         print(f"warning: models.yaml: {sentence}", file=sys.stderr)
@@ -44,11 +45,24 @@ def _reports(settings: Settings, widgets: Mapping[str, Widget]) -> dict[str, Rep
     if not settings.backends:
         return {"embedded": _embedded()}
     remote = [backend for backend in settings.backends if isinstance(backend, RemoteBackend)]
-    asked = asyncio.run(_ask(settings, remote, widgets))
+    with _silent_log():
+        asked = asyncio.run(_ask(settings, remote, widgets))
     return {
         backend.called: asked[backend.called] if isinstance(backend, RemoteBackend) else _managed(settings, backend)
         for backend in settings.backends
     }
+
+
+@contextmanager
+def _silent_log() -> Iterator[None]:
+    """What the command prints is the answer; a connection that fails is told there, with the mend."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 async def _ask(settings: Settings, backends: list[RemoteBackend], widgets: Mapping[str, Widget]) -> dict[str, Report]:
@@ -72,7 +86,15 @@ def _managed(settings: Settings, backend: ManagedBackend) -> Report:
     about = f"ComfyUI {installation.version or '?'} in {installation.folder}, run by {installation.python}"
     known = installation.version == KNOWN_VERSION
     remark = f"it is ComfyUI {installation.version or '?'}; workflows are audited against {KNOWN_VERSION}"
-    return Report(about, _faults_of(installation, backend), () if known else (remark,))
+    remarks = [] if known else [remark]
+    if backend.port and _is_taken(backend.port):
+        remarks.append(f"somebody listens on port {backend.port}: a service that runs already, or change `port`")
+    return Report(about, _faults_of(installation, backend), tuple(remarks))
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _faults_of(installation: Installation, backend: ManagedBackend) -> tuple[str, ...]:

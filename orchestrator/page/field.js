@@ -25,6 +25,7 @@ function kindOf(property) {
 function optionsOf(property) {
   if (property["x-type"] === "sampler") return null;
   if (property.oneOf) return property.oneOf.map((one) => [String(one.const), one.title]);
+  if (property.type === "integer" && property.minimum === 0 && property.maximum === 1) return [["0", "no"], ["1", "yes"]];
   return property.enum?.map((word) => [word, word]) ?? null;
 }
 

@@ -70,8 +70,13 @@ function facts(run) {
   const parts = [];
   if (run.seed != null) parts.push(`Seed ${run.seed}`);
   const seconds = Object.values(run.timings ?? {}).reduce((sum, each) => sum + each, 0);
-  if (seconds) parts.push(`took ${seconds < 10 ? seconds.toFixed(1) + " s" : duration(seconds)}`);
+  if (seconds) parts.push(`took ${spent(seconds)}`);
   return make("p", { class: "facts" }, parts.join(" · "));
+}
+
+function spent(seconds) {
+  if (seconds < 0.1) return "under 0.1 s";
+  return seconds < 10 ? `${seconds.toFixed(1)} s` : duration(seconds);
 }
 
 function buttons(run, actions) {
@@ -80,9 +85,9 @@ function buttons(run, actions) {
   if (run.result) {
     const name = `${run.widget}-${run.seed ?? run.id.slice(0, 8)}.${run.result.type === "image/png" ? "png" : "jpg"}`;
     all.push(iconButton("download", "Download", () => save(run.result, name), shown));
-    if (run.before) all.push(iconButton("brush", "Repaint the result", () => actions.repaint(run), shown));
+    if (run.before) all.push(iconButton("brush", "Repaint result", () => actions.repaint(run), shown));
   }
-  all.push(iconButton("again", "Use these settings", () => actions.reuse(run), shown));
+  all.push(iconButton("again", "Use settings", () => actions.reuse(run), shown));
   if (run.seed != null) all.push(iconButton("dice", "Keep its seed", () => actions.keepSeed(run), shown));
   all.push(iconButton("copy", "Copy as curl", () => actions.curl(run), shown));
   const links = run.links ?? {};

@@ -54,6 +54,13 @@ class Service:
             self._process.kill()
             await self._process.wait()
 
+    async def stop(self, number: int) -> None:
+        """As a supervisor does it, with this signal; returns when the process has ended."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        async with asyncio.timeout(60):
+            assert await self._process.wait() == 0
+
     @property
     def open_files(self) -> Counter[str]:
         """File descriptors of the process: how many to what."""

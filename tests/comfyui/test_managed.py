@@ -11,9 +11,14 @@ from typing import Any
 import aiohttp
 import pytest
 
+from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.results import KEPT_RESULTS
+from orchestrator.comfy.uploads import KEPT_SLOTS
 from tests.chaos.service import Service
+from tests.comfyui.backends import comfyui_arguments, started
 from tests.comfyui.test_lasting import has_its_image, job, post
 from tests.integration.pictures import box_mask, plain, text, values
+from tests.unit.comfy.test_disk import JOBS, run_many
 
 pytestmark = pytest.mark.comfyui
 
@@ -40,7 +45,7 @@ async def backend_of(session: aiohttp.ClientSession) -> dict[str, Any]:
 
 async def ready(session: aiohttp.ClientSession) -> dict[str, Any]:
     async with asyncio.timeout(180):
-        while (told := await backend_of(session))["state"] != "ready":
+        while (told := await backend_of(session))["state"] != "ready" or not told["devices"]:
             await asyncio.sleep(0.2)
         return told
 
@@ -97,6 +102,19 @@ async def test_fifty_jobs_leave_a_bounded_number_of_files(service: Service, tmp_
     sent = [file for file in left if file.suffix == ".png" and file.name.startswith(("0", "1")) and len(file.name) == 6]
     assert 2 <= len(sent) <= 16
     assert len(left) - len(sent) <= 16 + 2
+
+
+@pytest.mark.parametrize("last", ["A1111TemporaryImage", "SaveImage"])
+async def test_a_thousand_jobs_leave_a_bounded_number_of_files(
+    last: str, comfyui_installation: tuple[str, str], models: Path, tmp_path: Path
+) -> None:
+    place, python = comfyui_installation
+    with started(comfyui_arguments(python, models, tmp_path), tmp_path, Path(place)) as backend:
+        async with BackendClient(backend.url, name="real") as client:
+            most = await run_many(client, JOBS, last, tmp_path)
+        assert 0 < most <= KEPT_SLOTS + KEPT_RESULTS + 4
+        left = [file for name in ("input", "output", "temp") for file in files(tmp_path / name)]
+        assert len(left) <= KEPT_SLOTS
 
 
 def files(folder: Path) -> list[Path]:

@@ -31,7 +31,7 @@ from tests.integration.services import Client, Service, ready
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EXAMPLES = 25
 """Of each operation, in each mode."""
-PAGES = {"/", "/static"}
+PAGES = {"/", "/page/{folder}/{name}"}
 """For people, and so not described."""
 PICTURES = {"image": text(plain()), "mask": text(box_mask())}
 

@@ -88,6 +88,15 @@ async def test_a_snapshot_is_a_frozen_copy():
             state.busy = True
 
 
+async def test_a_backend_that_was_never_reached_says_why():
+    async with FakeComfyUI() as fake:
+        pass
+    async with Pool([BackendClient(fake.url, name="gone", limits=QUICK, backoff=AT_ONCE)], backoff=AT_ONCE) as pool:
+        await until(lambda: pool.snapshot()[0].reason)
+        assert pool.snapshot()[0].connection == "connecting"
+        assert "no connection" in pool.snapshot()[0].reason
+
+
 async def test_a_remote_backend_whose_device_failed_is_quarantined_until_it_was_restarted():
     fake = FakeComfyUI()
     fake.faults.raise_in, fake.faults.raised = "KSampler", ("RuntimeError", "CUDA error: unspecified launch failure")

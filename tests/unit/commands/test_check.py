@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -47,7 +48,10 @@ async def test_what_keeps_jobs_from_a_backend_is_said_with_the_mend(
         assert await check(tmp_path, {"url": fake.url, "name": "gpu"}, arguments=("--offline",)) == 0
     told = capsys.readouterr().err
     assert "error: gpu: it cannot run inpaint, for it lacks A1111InpaintConditioning" in told
-    assert "it does not see editing.safetensors, lora.safetensors, torn.safetensors of" in told
+    [unseen] = [line for line in told.splitlines() if "does not see" in line]
+    assert "editing.safetensors" in unseen
+    assert "demo.safetensors" not in unseen
+    assert str(tmp_path / "models") in unseen
     assert "warning: gpu: it keeps the results" in told
 
 
@@ -72,11 +76,32 @@ async def test_a_managed_backend_is_looked_at_without_being_started(
     folder = fake_checkout(tmp_path / "ComfyUI", b"")
     managed = {"kind": "managed", "folder": str(folder), "python": sys.executable}
     assert await check(tmp_path, managed) == 0
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert await check(tmp_path, managed | {"port": other.getsockname()[1]}) == 0
+    assert "somebody listens on port" in capsys.readouterr().err
     assert await check(tmp_path, managed | {"device": 99}) == 1
     assert "device 99 is set and PyTorch sees" in capsys.readouterr().err
     assert await check(tmp_path, managed | {"folder": str(tmp_path / "nowhere")}) == 1
     assert "no main.py" in capsys.readouterr().err
     assert not list(folder.glob("life-*"))
+
+
+async def test_backends_needs_a_key_where_keys_are_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with FakeComfyUI() as fake:
+        client = await started(tmp_path, backends=[{"url": fake.url, "name": "gpu"}], api_keys="required")
+        try:
+            url = str(client.make_url("/"))
+            assert await asyncio.to_thread(main, ["backends", "--url", url]) == 1
+            assert "answers 401" in capsys.readouterr().err
+            added = ["keys", "add", "watcher", "--may", "operate", "--no-run", "--data", str(tmp_path)]
+            assert await asyncio.to_thread(main, added) == 0
+            key = next(word for word in capsys.readouterr().out.split() if len(word) > 30)
+            async with asyncio.timeout(30):
+                while (await client.get("/readyz")).status != 200:
+                    await asyncio.sleep(0.02)
+            assert await asyncio.to_thread(main, ["backends", "--url", url, "--key", key]) == 0
+        finally:
+            await client.close()
 
 
 async def test_backends_shows_what_the_running_service_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,3 +139,11 @@ def test_a_folder_half_written_is_not_looked_at(folder: Path) -> None:
     hidden.mkdir()
     (hidden / "widget.yaml").write_text("torn")
     assert set(library.load(folder, CATALOG)) == {"house"}
+
+
+def test_prompts_that_are_told_the_steps_follow_the_samplers_parameter(folder: Path) -> None:
+    drawing = json.loads((Path(__file__).parents[3] / "workflows" / "txt2img" / "workflow.json").read_text("utf-8"))
+    definition = plan(folder, Publication("again", drawing), CATALOG).widget.definition
+    assert [name for name in definition.parameters if "steps" in name] == ["steps"]
+    bound = {binding.node for binding in definition.bindings if binding.parameter == "steps"}
+    assert bound == {"Sampler", "Prompt", "Negative prompt"}

@@ -5,11 +5,12 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_urlsafe
 
 from aiohttp import web
 from PIL import Image
@@ -42,6 +43,7 @@ from orchestrator.api.keys import (
 )
 from orchestrator.api.metrics import measured
 from orchestrator.api.problems import problems
+from orchestrator.api.publishing import PUBLISHING, Publishing
 from orchestrator.api.routes import ROUTES
 from orchestrator.api.stopping import STOPPING, announce
 from orchestrator.callers.keys import ApiKeys
@@ -160,7 +162,8 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     provisions = await open_part(Provisions(_input_files(settings), models, engine))
     await open_part(_sweeping(provisions))
     secret = secret_file(settings.data / "link.key")
-    backends = await _backends(settings, sha256(secret).hexdigest()[:8], resources)
+    app[PUBLISHING] = Publishing(widgets, settings.publish, token_urlsafe(32), asyncio.Lock())
+    backends = await _backends(settings, sha256(secret).hexdigest()[:8], _publishing(settings, app), resources)
     pool = await open_part(Pool(backends))
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
@@ -311,14 +314,25 @@ def _image_store(settings: Settings) -> ImageStore:
     )
 
 
-async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) -> list[BackendClient]:
+def _publishing(settings: Settings, app: web.Application) -> dict[str, str]:
+    """What the packs of a backend that the service starts need to publish: where, and a secret in place of API keys."""
+    environment = {"ORCHESTRATOR_PUBLISH_URL": settings.public_url}
+    if settings.publish == "editor" and app[API_KEYS] is None:
+        environment["ORCHESTRATOR_PUBLISH_KEY"] = app[PUBLISHING].secret
+    return environment if settings.publish != "off" else {}
+
+
+async def _backends(
+    settings: Settings, mark: str, environment: Mapping[str, str], resources: AsyncExitStack
+) -> list[BackendClient]:
     """The operator's ComfyUI servers and those that the service starts, or the embedded backend where there are none.
 
-    Raises SettingsError. `mark` tells this service's files at a backend from another's.
+    Raises SettingsError. `mark` tells this service's files at a backend from another's; `environment` is for the
+    processes that are started.
     """
     if settings.backends:
         return [
-            await resources.enter_async_context(managed_backend(managed_setup(settings, backend)))
+            await resources.enter_async_context(managed_backend(managed_setup(settings, backend, environment)))
             if isinstance(backend, ManagedBackend)
             else remote_client(backend, mark)
             for backend in settings.backends
@@ -333,7 +347,7 @@ async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) ->
         workflows=settings.workflows,
         editor=settings.data / "editor",
     )
-    return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port))]
+    return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port, environment))]
 
 
 def _example_inputs(folder: Path) -> None:
@@ -356,7 +370,9 @@ def remote_client(backend: RemoteBackend, mark: str = "") -> BackendClient:
     )
 
 
-def managed_setup(settings: Settings, backend: ManagedBackend) -> ManagedSetup:
+def managed_setup(
+    settings: Settings, backend: ManagedBackend, environment: Mapping[str, str] | None = None
+) -> ManagedSetup:
     """What a managed backend is started with. Raises SettingsError when its ComfyUI is not found."""
     return ManagedSetup(
         name=backend.called,
@@ -367,6 +383,7 @@ def managed_setup(settings: Settings, backend: ManagedBackend) -> ManagedSetup:
         device=backend.device,
         arguments=backend.arguments,
         port=backend.port,
+        environment=environment or {},
     )
 
 

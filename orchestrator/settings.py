@@ -134,6 +134,9 @@ class Settings(_Frozen):
     nodes: Path = _PROJECT / "comfyui_nodes"
     backends: tuple[BackendSettings, ...] = ()
     """With none, the embedded backend is started."""
+    publish: Literal["off", "editor", "open"] = "editor"
+    """Who may publish workflows. With API keys, `editor` and `open` alike: whose key has the right. Without, `editor`:
+    only the backends that this service starts; `open`: whoever reaches it."""
     editor_port: int = Field(0, ge=0, le=65535)
     """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port."""
     log_format: Literal["text", "json"] = "text"

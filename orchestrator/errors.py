@@ -11,9 +11,12 @@ OrchestratorError
 │   ├── ImageNotFound
 │   ├── LinkExpired
 │   ├── JobNotFound
+│   ├── NoEditor              no editor that the caller could reach can be handed the job
 │   ├── JobEnded              too late to cancel it
 │   ├── JobCancelled
 │   ├── KeyReused             an Idempotency-Key that came with another request before
+│   ├── WidgetExists          and was not to be replaced
+│   ├── WorkflowRefused       a workflow that was to be published: every fault is a field error
 │   ├── KeyNeeded             no API key, or one that is not known
 │   ├── NotPermitted          the API key lacks a right
 │   └── LimitReached          of the API key; carries retry_after
@@ -116,6 +119,10 @@ class JobNotFound(RequestError):
     """There is no such job, or it ended too long ago."""
 
 
+class NoEditor(RequestError):
+    """There is no editor to open the job in."""
+
+
 class JobEnded(RequestError):
     """The job had ended before it could be cancelled."""
 
@@ -126,6 +133,14 @@ class JobCancelled(RequestError):
 
 class KeyReused(RequestError):
     """This Idempotency-Key came with another request before."""
+
+
+class WidgetExists(RequestError):
+    """There is a widget of that name already."""
+
+
+class WorkflowRefused(RequestError):
+    """The workflow cannot be a widget as it is."""
 
 
 class KeyNeeded(RequestError):

@@ -215,6 +215,29 @@ def _widget_path(widget: Widget) -> Described:
     }
 
 
+def _publishing_path() -> Described:
+    flag: Described = {"type": "boolean", "default": False}
+    properties = {
+        "workflow": {"type": "object", "description": "What ComfyUI's editor saves"},
+        "replace": flag | {"description": "May take the place of a widget that is there, whose widget.yaml is kept"},
+        "anew": flag | {"description": "Proposes a new widget.yaml where one is replaced"},
+        "dry_run": flag | {"description": "Writes nothing"},
+        "title": {"type": "string", "maxLength": 2000},
+        "description": {"type": "string", "maxLength": 2000},
+    }
+    body: Described = {
+        "type": "object",
+        "required": ["workflow"],
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    told = _json("What came of it, in sentences, and the widget's page", {"type": "object"})
+    answers = {"200": told, "201": told, **_failures("400", "403", "408", "409", "413", "415", "422", "507")}
+    request = {"required": True, "content": {"application/json": {"schema": body}}}
+    name = [_parameter("name", "path")]
+    return {"put": _operation("publish_widget", "Publish a workflow as a widget", answers, name, requestBody=request)}
+
+
 def _myshell_path() -> Described:
     body = {
         "type": "object",
@@ -227,7 +250,11 @@ def _myshell_path() -> Described:
     done = _json("The widget's result, a JSON string", result)
     return {
         "post": _operation(
-            "run_myshell_widget", "Run a widget in MyShell's envelope", {"200": done, **answers}, requestBody=request
+            "run_myshell_widget",
+            "Run a widget in MyShell's envelope",
+            {"200": done, **answers},
+            _ASKED,
+            requestBody=request,
         )
     }
 
@@ -245,6 +272,9 @@ def _job_paths() -> Described:
     heard: Described = {"description": "The end was heard already"}
     told = _json("The job", _job())
     graph = _json("The graph in ComfyUI's API format", {"type": "object"})
+    drawn = _json("The workflow as ComfyUI's editor saves it", {"type": "object"})
+    signed = [_parameter("expires", "query"), _parameter("signature", "query")]
+    led = {"303": {"description": "To the editor, which shows the job"}, **_failures("403", "404", "502", "503")}
     cancelled = {"200": told, "202": _json("Its backend is being told", _job()), **_failures("404", "409")}
     heard_all = {"200": stream, "204": heard, **_failures("404", "422")}
     return {
@@ -256,6 +286,12 @@ def _job_paths() -> Described:
         "/jobs/{id}/prompt": {
             "get": _operation("get_prompt", "The graph as it ran", {"200": graph, **_failures("404")}, which)
         },
+        "/jobs/{id}/workflow": {
+            "get": _operation(
+                "get_workflow", "The same in the artist's layout", {"200": drawn, **_failures("404")}, which
+            )
+        },
+        "/jobs/{id}/open": {"get": _operation("open_job", "Open a job in its editor", led, [*which, *signed])},
     }
 
 
@@ -301,6 +337,7 @@ def describe(widgets: Mapping[str, Widget], *, keyed: bool = False) -> Described
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
+        "/widgets/{name}": _publishing_path(),
         "/backends": {
             "get": _operation("list_backends", "Every backend as it is now", {"200": _json("Backends", _BACKENDS)})
         },

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from orchestrator.api import (
     backends,
+    editor,
     events,
     health,
     images,
@@ -13,6 +14,7 @@ from orchestrator.api import (
     myshell,
     openapi,
     page,
+    publishing,
     samplers,
     widgets,
 )
@@ -23,6 +25,7 @@ ROUTES = (
     web.get("/widgets", widgets.list_widgets),
     web.get("/widgets/{name}", widgets.describe_widget),
     web.post("/widgets/{name}", widgets.run_widget),
+    web.put("/widgets/{name}", publishing.publish_widget),
     web.get("/backends", backends.list_backends),
     web.get("/samplers", samplers.list_samplers),
     web.post("/public/v1/widget/run", myshell.run_widget),
@@ -33,6 +36,8 @@ ROUTES = (
     web.delete("/jobs/{id}", jobs.cancel_job),
     web.get("/jobs/{id}/events", events.get_events, allow_head=False),
     web.get("/jobs/{id}/prompt", jobs.get_prompt),
+    web.get("/jobs/{id}/workflow", jobs.get_workflow),
+    web.get("/jobs/{id}/open", editor.open_job, allow_head=False),
     web.get("/openapi.json", openapi.get_openapi),
     web.get("/metrics", metrics.get_metrics),
     web.get("/healthz", health.healthz),

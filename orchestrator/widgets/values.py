@@ -160,7 +160,8 @@ def _read_text(raw: object, longest: int) -> str:
         text.encode()
     except UnicodeEncodeError as fault:
         raise Unreadable("holds half of a surrogate pair, which is not a character") from fault
-    return text
+    # The editor's text fields know one kind of line end; a job that is opened there has to show what ran.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read_choice(parameter: d.ChoiceParameter, raw: object) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.comfy.graph import Graph
 from orchestrator.widgets.definition import Definition
+from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.samplers import Sampler
 from orchestrator.widgets.values import Checked, check
 
@@ -18,6 +19,8 @@ class Widget:
     definition: Definition
     graph: Graph
     """The workflow as it was drawn."""
+    template: Template
+    """Its layout, in which a job's values can be shown."""
     nodes: Mapping[str, str]
     """Title → id of each node that the definition names."""
     passages: Mapping[str, Mapping[int, str]]

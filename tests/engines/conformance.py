@@ -9,8 +9,8 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +26,9 @@ from orchestrator.jobs.job import (
     Event,
     Failed,
     Fetching,
+    Happening,
     JobSpec,
+    Preview,
     Queued,
     Requeued,
     Running,
@@ -53,6 +55,21 @@ class Opened:
     engine: JobEngine
     source: Sources
     outbox: Outbox
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def up_to(kind: type, events: AsyncGenerator[Event, None]) -> AsyncIterator[Event]:
+    """The events up to the first of that kind."""
+    async with aclosing(events):
+        async for event in events:
+            yield event
+            if isinstance(event.happening, kind):
+                return
 
 
 async def lease(source: WorkSource, *warm: str, **more: object) -> Lease:
@@ -215,6 +232,35 @@ class EngineConformance:
             assert await held.retry(LOST) is Retry.NOT_OURS
             assert await opened.engine.cancel(job.id) is Cancellation.TOO_LATE
             assert await state(opened.engine, job.id) == LOST
+
+    # Previews
+
+    async def test_a_preview_goes_to_those_who_want_it_while_they_listen_and_is_not_kept(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            await opened.engine.submit(job)
+            taken = await lease(opened.source("one"))
+            assert not taken.watched
+            all_heard: list[Happening] = []
+            plain: list[Happening] = []
+
+            async def listen(heard: list[Happening], previews: bool) -> None:
+                async for event in opened.engine.events(job.id, previews=previews):
+                    heard.append(event.happening)  # noqa: PERF401 - as they come
+
+            listening = [asyncio.create_task(listen(all_heard, True)), asyncio.create_task(listen(plain, False))]
+            await until(lambda: taken.watched and all_heard and plain)
+            for number in range(3):
+                await taken.progress(Preview(str(number)))
+            await until(lambda: Preview("2") in all_heard)
+            late = [event async for event in up_to(Preview, opened.engine.events(job.id, previews=True))]
+            assert late[-1].happening == Preview("2")
+            await taken.done(PICTURE, ())
+            await asyncio.wait(listening)
+            assert all_heard[-1] == plain[-1] == PICTURE
+            assert not any(isinstance(happening, Preview) for happening in plain)
+            again = [event.happening async for event in opened.engine.events(job.id, previews=True)]
+            assert not any(isinstance(happening, Preview) for happening in again)
 
     # Models that come first
 

@@ -214,6 +214,11 @@ class SqliteLease:
         self.began = time.monotonic()
         self._desk = desk
 
+    @property
+    def watched(self) -> bool:
+        """True while somebody would be told of previews."""
+        return self._desk.listeners.is_watched(self.spec.id)
+
     async def progress(self, happening: Happening) -> None:
         """Tells listeners."""
         self._desk.tell(self.spec, happening)

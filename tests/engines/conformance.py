@@ -575,6 +575,33 @@ class EngineConformance:
             assert taken >= 3
             assert AFFINITY_SECONDS * 0.9 <= time.monotonic() - began < AFFINITY_SECONDS + 2
 
+    async def test_jobs_in_front_are_passed_over_at_the_same_time_and_not_one_after_the_other(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            held = [await self._held(opened, backend) for backend in ("one", "two")]
+            cold = [spec(model="cold"), spec(model="colder")]
+            for one in cold:
+                await opened.engine.submit(one)
+            for _ in range(20):
+                await opened.engine.submit(spec(model="warm"))
+            await held[0].done(PICTURE, ())
+            # The first claim passes both over; from when their time is up, they go before all others.
+            first = await lease(opened.source("one"), "warm")
+            assert first.spec.model == "warm"
+            await first.done(PICTURE, ())
+            await asyncio.sleep(AFFINITY_SECONDS * 1.2)
+            taken = []
+            for _ in cold:
+                held.append(await lease(opened.source("one"), "warm"))
+                taken.append(held[-1].spec.id)
+                await held[-1].done(PICTURE, ())
+            assert taken == [one.id for one in cold]
+
+    async def _held(self, opened: Opened, backend: str) -> Lease:
+        await opened.engine.submit(spec(model="warm"))
+        return await lease(opened.source(backend))
+
     async def test_priority_counts_more_than_a_loaded_model(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:
             urgent = spec(model="cold", priority=0)

@@ -126,11 +126,8 @@ async def test_a_listener_sees_the_picture_come(service: aiohttp.ClientSession) 
     asked = values(steps=12)
     async with service.post("/widgets/inpaint", json=asked, headers={"Prefer": "respond-async"}) as answer:
         job = (await answer.json())["id"]
-    previews = []
     async with service.get(f"/jobs/{job}/events", timeout=aiohttp.ClientTimeout(total=600)) as answer:
-        async for event in told(answer):
-            if event.kind == "preview":
-                previews.append(event.data)
+        previews = [event.data async for event in told(answer) if event.kind == "preview"]
     assert previews
     with urllib.request.urlopen(previews[-1]["image"]) as data:
         picture = Image.open(io.BytesIO(data.read()))

@@ -5,11 +5,12 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_urlsafe
 
 from aiohttp import web
 from PIL import Image
@@ -25,6 +26,7 @@ from orchestrator.api.keys import (
     ADMISSION,
     API_KEYS,
     ENGINE,
+    HOSTS,
     METRICS,
     MODEL_SIGNER,
     OPENER,
@@ -41,6 +43,7 @@ from orchestrator.api.keys import (
 )
 from orchestrator.api.metrics import measured
 from orchestrator.api.problems import problems
+from orchestrator.api.publishing import PUBLISHING, Publishing
 from orchestrator.api.routes import ROUTES
 from orchestrator.api.stopping import STOPPING, announce
 from orchestrator.callers.keys import ApiKeys
@@ -75,8 +78,7 @@ from orchestrator.provisions import Provisions
 from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telemetry.metrics import Metrics
-from orchestrator.telemetry.observer import Observer
-from orchestrator.telemetry.tracing import tracer_to
+from orchestrator.telemetry.observer import Observer, observing
 from orchestrator.webhooks.messenger import Messenger
 from orchestrator.webhooks.sender import Sender
 from orchestrator.webhooks.signing import WebhookSigner
@@ -113,6 +115,8 @@ def create_app(settings: Settings) -> web.Application:
     app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
     app[ORIGINS] = frozenset(settings.cors_origins)
     app.on_response_prepare.append(allow_origin)
+    own_names = {"localhost", URL(settings.public_url).host or ""}
+    app[HOSTS] = None if settings.is_exposed else frozenset(own_names)
     app[METRICS] = Metrics()
     app.add_routes(ROUTES)
     app[STOPPING] = asyncio.Event()
@@ -148,7 +152,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
     await open_part(_followed(widgets))
-    observer = await open_part(_observer(settings, app[METRICS]))
+    observer = await open_part(observing(settings.otlp_endpoint, app[METRICS]))
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
@@ -158,7 +162,8 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     provisions = await open_part(Provisions(_input_files(settings), models, engine))
     await open_part(_sweeping(provisions))
     secret = secret_file(settings.data / "link.key")
-    backends = await _backends(settings, sha256(secret).hexdigest()[:8], resources)
+    app[PUBLISHING] = Publishing(widgets, settings.publish, token_urlsafe(32), asyncio.Lock())
+    backends = await _backends(settings, sha256(secret).hexdigest()[:8], _publishing(settings, app), resources)
     pool = await open_part(Pool(backends))
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
@@ -167,7 +172,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     await open_part(Agents(pool, engine.source, work, switched=app[METRICS].switched))
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
-    await open_part(_webhooks(settings, engine, app[SIGNER], secret, app[METRICS].posted))
+    await open_part(_webhooks(settings, engine, app, secret))
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
     app[OPENER] = Opener(pool, provisions, {it.called: it.editor_url for it in settings.backends})
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
@@ -201,33 +206,13 @@ async def _sweeping(provisions: Provisions) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-@asynccontextmanager
-async def _observer(settings: Settings, metrics: Metrics) -> AsyncIterator[Observer]:
-    """Is told what happens to jobs; sends spans where the operator wants them. Raises SettingsError."""
-    tracer = tracer_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
-    try:
-        yield Observer(metrics, tracer)
-    finally:
-        if tracer is not None:
-            await asyncio.to_thread(tracer.close)
-
-
-@asynccontextmanager
-async def _webhooks(
-    settings: Settings, engine: SqliteEngine, links: LinkSigner, secret: bytes, heard: Callable[[str], None]
-) -> AsyncIterator[None]:
+def _webhooks(settings: Settings, engine: SqliteEngine, app: web.Application, secret: bytes) -> Messenger:
     """Tells webhooks of the ends of jobs while it is open."""
-    guard = AddressGuard(settings.webhook_networks)
     agent = f"comfy-orchestrator/{version('comfy-orchestrator')}"
-    async with Sender(guard, timeout=settings.webhook_seconds, user_agent=agent) as sender:
-        signer = webhook_signer(settings, secret)
-        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job), heard=heard)
-        task = asyncio.create_task(keep_running("Webhooks", messenger.run, Backoff()), name="webhooks")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    sender = Sender(AddressGuard(settings.webhook_networks), timeout=settings.webhook_seconds, user_agent=agent)
+    signer, links = webhook_signer(settings, secret), app[SIGNER]
+    heard = app[METRICS].posted
+    return Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job), heard=heard)
 
 
 def webhook_signer(settings: Settings, secret: bytes | None = None) -> WebhookSigner:
@@ -329,14 +314,25 @@ def _image_store(settings: Settings) -> ImageStore:
     )
 
 
-async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) -> list[BackendClient]:
+def _publishing(settings: Settings, app: web.Application) -> dict[str, str]:
+    """What the packs of a backend that the service starts need to publish: where, and a secret in place of API keys."""
+    environment = {"ORCHESTRATOR_PUBLISH_URL": settings.public_url}
+    if settings.publish == "editor" and app[API_KEYS] is None:
+        environment["ORCHESTRATOR_PUBLISH_KEY"] = app[PUBLISHING].secret
+    return environment if settings.publish != "off" else {}
+
+
+async def _backends(
+    settings: Settings, mark: str, environment: Mapping[str, str], resources: AsyncExitStack
+) -> list[BackendClient]:
     """The operator's ComfyUI servers and those that the service starts, or the embedded backend where there are none.
 
-    Raises SettingsError. `mark` tells this service's files at a backend from another's.
+    Raises SettingsError. `mark` tells this service's files at a backend from another's; `environment` is for the
+    processes that are started.
     """
     if settings.backends:
         return [
-            await resources.enter_async_context(managed_backend(managed_setup(settings, backend)))
+            await resources.enter_async_context(managed_backend(managed_setup(settings, backend, environment)))
             if isinstance(backend, ManagedBackend)
             else remote_client(backend, mark)
             for backend in settings.backends
@@ -351,7 +347,7 @@ async def _backends(settings: Settings, mark: str, resources: AsyncExitStack) ->
         workflows=settings.workflows,
         editor=settings.data / "editor",
     )
-    return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port))]
+    return [await resources.enter_async_context(embedded_backend(folders, settings.editor_port, environment))]
 
 
 def _example_inputs(folder: Path) -> None:
@@ -374,7 +370,9 @@ def remote_client(backend: RemoteBackend, mark: str = "") -> BackendClient:
     )
 
 
-def managed_setup(settings: Settings, backend: ManagedBackend) -> ManagedSetup:
+def managed_setup(
+    settings: Settings, backend: ManagedBackend, environment: Mapping[str, str] | None = None
+) -> ManagedSetup:
     """What a managed backend is started with. Raises SettingsError when its ComfyUI is not found."""
     return ManagedSetup(
         name=backend.called,
@@ -385,6 +383,7 @@ def managed_setup(settings: Settings, backend: ManagedBackend) -> ManagedSetup:
         device=backend.device,
         arguments=backend.arguments,
         port=backend.port,
+        environment=environment or {},
     )
 
 

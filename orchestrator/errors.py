@@ -15,6 +15,8 @@ OrchestratorError
 │   ├── JobEnded              too late to cancel it
 │   ├── JobCancelled
 │   ├── KeyReused             an Idempotency-Key that came with another request before
+│   ├── WidgetExists          and was not to be replaced
+│   ├── WorkflowRefused       a workflow that was to be published: every fault is a field error
 │   ├── KeyNeeded             no API key, or one that is not known
 │   ├── NotPermitted          the API key lacks a right
 │   └── LimitReached          of the API key; carries retry_after
@@ -131,6 +133,14 @@ class JobCancelled(RequestError):
 
 class KeyReused(RequestError):
     """This Idempotency-Key came with another request before."""
+
+
+class WidgetExists(RequestError):
+    """There is a widget of that name already."""
+
+
+class WorkflowRefused(RequestError):
+    """The workflow cannot be a widget as it is."""
 
 
 class KeyNeeded(RequestError):

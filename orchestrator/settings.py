@@ -134,6 +134,9 @@ class Settings(_Frozen):
     nodes: Path = _PROJECT / "comfyui_nodes"
     backends: tuple[BackendSettings, ...] = ()
     """With none, the embedded backend is started."""
+    publish: Literal["off", "editor", "open"] = "editor"
+    """Who may publish workflows. With API keys, `editor` and `open` alike: whose key has the right. Without, `editor`:
+    only the backends that this service starts; `open`: whoever reaches it."""
     editor_port: int = Field(0, ge=0, le=65535)
     """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port."""
     log_format: Literal["text", "json"] = "text"
@@ -165,7 +168,7 @@ class Settings(_Frozen):
     queue_seconds: float = Field(3600.0, gt=0)
     """How long a job may wait for a backend before it fails."""
     affinity_seconds: float = Field(30.0, ge=0)
-    """How long the first job in line may be passed over for jobs whose checkpoint a backend has loaded."""
+    """How long one of the first jobs in line may be passed over for jobs whose checkpoint a backend has loaded."""
     deadline_seconds: float = Field(600.0, gt=0)
     """How long a job may run at a backend before it is cancelled there and fails."""
     wait_seconds: float = Field(600.0, gt=0)

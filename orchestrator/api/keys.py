@@ -18,6 +18,8 @@ from orchestrator.telemetry.metrics import Metrics
 
 API_KEYS: web.AppKey[ApiKeys | None] = web.AppKey("api_keys")
 """None where no keys are asked for."""
+HOSTS: web.AppKey[frozenset[str] | None] = web.AppKey("hosts")
+"""Names, besides loopback addresses, by which a service on loopback is asked; None where any name will do."""
 METRICS = web.AppKey("metrics", Metrics)
 ORIGINS: web.AppKey[frozenset[str]] = web.AppKey("origins")
 """Of pages that may read answers; "*" is all of them."""

@@ -215,6 +215,29 @@ def _widget_path(widget: Widget) -> Described:
     }
 
 
+def _publishing_path() -> Described:
+    flag: Described = {"type": "boolean", "default": False}
+    properties = {
+        "workflow": {"type": "object", "description": "What ComfyUI's editor saves"},
+        "replace": flag | {"description": "May take the place of a widget that is there, whose widget.yaml is kept"},
+        "anew": flag | {"description": "Proposes a new widget.yaml where one is replaced"},
+        "dry_run": flag | {"description": "Writes nothing"},
+        "title": {"type": "string", "maxLength": 2000},
+        "description": {"type": "string", "maxLength": 2000},
+    }
+    body: Described = {
+        "type": "object",
+        "required": ["workflow"],
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    told = _json("What came of it, in sentences, and the widget's page", {"type": "object"})
+    answers = {"200": told, "201": told, **_failures("400", "403", "408", "409", "413", "415", "422", "507")}
+    request = {"required": True, "content": {"application/json": {"schema": body}}}
+    name = [_parameter("name", "path")]
+    return {"put": _operation("publish_widget", "Publish a workflow as a widget", answers, name, requestBody=request)}
+
+
 def _myshell_path() -> Described:
     body = {
         "type": "object",
@@ -227,7 +250,11 @@ def _myshell_path() -> Described:
     done = _json("The widget's result, a JSON string", result)
     return {
         "post": _operation(
-            "run_myshell_widget", "Run a widget in MyShell's envelope", {"200": done, **answers}, requestBody=request
+            "run_myshell_widget",
+            "Run a widget in MyShell's envelope",
+            {"200": done, **answers},
+            _ASKED,
+            requestBody=request,
         )
     }
 
@@ -310,6 +337,7 @@ def describe(widgets: Mapping[str, Widget], *, keyed: bool = False) -> Described
     paths: Described = {
         "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
+        "/widgets/{name}": _publishing_path(),
         "/backends": {
             "get": _operation("list_backends", "Every backend as it is now", {"200": _json("Backends", _BACKENDS)})
         },

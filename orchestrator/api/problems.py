@@ -29,6 +29,8 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.JobEnded: 409,
     errors.JobCancelled: 409,
     errors.KeyReused: 409,
+    errors.WidgetExists: 409,
+    errors.WorkflowRefused: 422,
     errors.KeyNeeded: 401,
     errors.NotPermitted: 403,
     errors.LimitReached: 429,

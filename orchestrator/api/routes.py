@@ -14,6 +14,7 @@ from orchestrator.api import (
     myshell,
     openapi,
     page,
+    publishing,
     samplers,
     widgets,
 )
@@ -24,6 +25,7 @@ ROUTES = (
     web.get("/widgets", widgets.list_widgets),
     web.get("/widgets/{name}", widgets.describe_widget),
     web.post("/widgets/{name}", widgets.run_widget),
+    web.put("/widgets/{name}", publishing.publish_widget),
     web.get("/backends", backends.list_backends),
     web.get("/samplers", samplers.list_samplers),
     web.post("/public/v1/widget/run", myshell.run_widget),

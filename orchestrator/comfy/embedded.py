@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +31,12 @@ class Folders:
 
 
 @asynccontextmanager
-async def embedded_backend(folders: Folders, port: int = 0) -> AsyncGenerator[BackendClient, None]:
+async def embedded_backend(
+    folders: Folders, port: int = 0, environment: Mapping[str, str] | None = None
+) -> AsyncGenerator[BackendClient, None]:
     """A client of the embedded backend, which runs on a port of 127.0.0.1 while the block lasts; 0 takes a free one.
 
-    Raises SettingsError where somebody else listens on the port.
+    `environment` is added to that of this process. Raises SettingsError where somebody else listens on the port.
     """
     try:
         with socket.create_server(("127.0.0.1", port)) as probe:
@@ -45,7 +47,13 @@ async def embedded_backend(folders: Folders, port: int = 0) -> AsyncGenerator[Ba
     command += ["--models", str(folders.models), "--temp", str(folders.temporary), "--nodes", str(folders.nodes)]
     command += ["--user", str(folders.editor), "--workflows", str(folders.workflows)]
     command += ["--parent-pid", str(os.getpid())]
-    process = BackendProcess("embedded", command, ready=lambda: backend.alive(), start_deadline=_START_SECONDS)
+    process = BackendProcess(
+        "embedded",
+        command,
+        ready=lambda: backend.alive(),
+        env=os.environ | dict(environment or {}),
+        start_deadline=_START_SECONDS,
+    )
     backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded", process=process)
     log.info("the embedded backend, and the editor with it, is at %s", backend.url)
     async with process:

@@ -9,9 +9,9 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from orchestrator.comfy import tether
@@ -42,6 +42,8 @@ class ManagedSetup:
     arguments: Sequence[str] = ()
     port: int = 0
     """On loopback; 0 takes a free one."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Added to that of this process."""
 
     def prepare(self) -> None:
         """Makes the folders, without what an earlier life left in them, and writes the paths."""
@@ -96,7 +98,7 @@ async def managed_backend(setup: ManagedSetup) -> AsyncGenerator[BackendClient, 
         setup.name,
         setup.command(port, os.getpid()),
         ready=lambda: backend.alive(),
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict(setup.environment),
         cwd=setup.installation.folder,
         start_deadline=_START_SECONDS,
         stop_deadline=_STOP_SECONDS,

@@ -41,13 +41,11 @@ def register(
 
 
 def _new(options: argparse.Namespace, folder: Path) -> int:
-    proposal = creation.create(folder, options.name, options.file, _catalog(options.catalogue))
-    path = folder / options.name
-    print(f"{path} is made, with {len(proposal.parameters)} parameters: {', '.join(proposal.parameters)}.")
-    for id_, title in proposal.titles.items():
-        print(f"Node {id_} is now titled '{title}', so that it can be told from the others.")
-    for sentence in proposal.left_out:
-        print(f"Not proposed: {sentence}.")
+    made = creation.create(folder, options.name, options.file, _catalog(options.catalogue))
+    path, parameters = folder / options.name, made.proposal.parameters
+    print(f"{path} is made, with {len(parameters)} parameters: {', '.join(parameters)}.")
+    for sentence in made.sentences():
+        print(sentence)
     print(f"Now edit {path / 'widget.yaml'}; 'orchestrator workflows check {options.name}' says what does not fit:")
     return _check(argparse.Namespace(name=[options.name], catalogue=options.catalogue), folder)
 

@@ -68,11 +68,12 @@ def plain_png(data: bytes) -> bytes | None:
 
 
 def _with_chunks(data: bytes, kinds: frozenset[bytes], texts: Mapping[str, str] = MappingProxyType({})) -> bytes:
-    out = io.BytesIO()
+    out, view = io.BytesIO(), memoryview(data)
     out.write(SIGNATURE)
     for kind, start, end in _chunks(data):
         if kind in kinds:
-            out.write(data[start:end])
+            for at in range(start, end, _BAND_BYTES):
+                out.write(view[at : min(end, at + _BAND_BYTES)])
         if kind == b"IHDR":
             for keyword, text in texts.items():
                 _write_chunk(out, b"tEXt", keyword.encode("latin-1") + b"\0" + text.encode("latin-1"))

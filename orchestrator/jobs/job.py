@@ -210,7 +210,18 @@ class Requeued:
     """The run that comes."""
 
 
-Happening = Requeued | State
+@dataclass(frozen=True)
+class Preview:
+    """What the image looks like so far. Told to those who ask for it, the newest alone, and not kept."""
+
+    kind: Literal["preview"] = field(default="preview", kw_only=True)
+    image: str
+    """A data URL."""
+    node: str = ""
+    """Title of the node that makes it."""
+
+
+Happening = Requeued | Preview | State
 """What a listener is told. A state is the whole of it as of then: who missed some knows all from the next."""
 
 

@@ -5,11 +5,13 @@ Writes files; what to propose is `proposal`'s business.
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.graph import Graph
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets import definition as d
 from orchestrator.widgets import library
@@ -23,35 +25,76 @@ _HEAD = """\
 """
 
 
-def create(folder: Path, name: str, file: Path, catalog: Catalog) -> Proposal:
-    """Writes `folder/name` with a copy of the saved workflow `file` and the proposed widget.yaml.
+@dataclass(frozen=True)
+class Words:
+    """How people read of the widget; empty for what its name says."""
 
-    Nodes that share a title get titles of their own in the copy. Raises WorkflowError if the name is taken or makes no
-    URL, and if the workflow cannot be read, gives no picture or loads no checkpoint; nothing is written then.
+    title: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a new widget's folder would hold, and the proposal that it is made of."""
+
+    drawing: str
+    definition: str
+    proposal: Proposal
+
+    def sentences(self) -> list[str]:
+        """What the artist should know of it."""
+        titled = [
+            f"Node {id_} is now titled '{title}', so that it can be told from the others."
+            for id_, title in self.proposal.titles.items()
+        ]
+        return titled + [f"Not proposed: {sentence}." for sentence in self.proposal.left_out]
+
+
+def draft(name: str, workflow: object, graph: Graph, catalog: Catalog, words: Words | None = None) -> Draft:
+    """The files of a new widget for a saved workflow, which runs as `graph`; `words` are the artist's own.
+
+    Nodes that share a title get titles of their own. Raises WorkflowError if the name makes no URL, and if the workflow
+    gives no picture or loads no checkpoint.
     """
     if not library.NAME.fullmatch(name):
         raise WorkflowError(f"'{name}' cannot be a widget's name: use a-z, 0-9, - and _ only")
+    proposal = propose(graph, catalog)
+    return Draft(drawing_text(with_titles(workflow, proposal.titles)), definition_text(name, proposal, words), proposal)
+
+
+def create(folder: Path, name: str, file: Path, catalog: Catalog) -> Draft:
+    """Writes `folder/name` with a copy of the saved workflow `file` and the proposed widget.yaml.
+
+    Raises WorkflowError as `draft` does, if the name is taken, and if the workflow cannot be read; nothing is written
+    then.
+    """
     path = folder / name
-    if path.exists():
+    if library.NAME.fullmatch(name) and path.exists():
         raise WorkflowError(f"{path} is there already; choose another name, or delete it first")
     graph = without_editor_fields(library.read_graph(file, catalog), catalog)
-    proposal = propose(graph, catalog)
-    drawing = with_titles(library.read_json(file), proposal.titles)
+    made = draft(name, library.read_json(file), graph, catalog)
     try:
         path.mkdir(parents=True)
-        (path / "workflow.json").write_text(json.dumps(drawing, indent=2, ensure_ascii=False) + "\n", "utf-8")
-        (path / "widget.yaml").write_text(definition_text(name, proposal), "utf-8")
+        (path / "workflow.json").write_text(made.drawing, "utf-8")
+        (path / "widget.yaml").write_text(made.definition, "utf-8")
     except OSError as fault:
         raise WorkflowError(f"{path} cannot be written: {fault}") from fault
-    return proposal
+    return made
 
 
-def definition_text(name: str, proposal: Proposal) -> str:
+def drawing_text(workflow: object) -> str:
+    """The workflow.json of a saved workflow."""
+    return json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
+
+
+def definition_text(name: str, proposal: Proposal, words: Words | None = None) -> str:
     """The widget.yaml of a proposal, with comments for the artist."""
-    title = re.sub(r"[-_]+", " ", name).strip().capitalize() or name
+    words = words or Words()
+    title = words.title or re.sub(r"[-_]+", " ", name).strip().capitalize() or name
+    description = words.description or f"Say in a sentence what {title} does."
     parts = [
         _HEAD.format(name=name),
-        _yaml({"title": title, "description": f"Say in a sentence what {title} does.", "output": proposal.output}),
+        _yaml({"title": title, "description": description, "output": proposal.output}),
         "# The model families that the workflow runs; delete the one that it does not.\nfamilies: [sd15, sdxl]\n",
         "parameters:\n",
         *(_indented(_yaml({word: _said(parameter)})) for word, parameter in proposal.parameters.items()),

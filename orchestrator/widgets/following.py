@@ -3,6 +3,7 @@
 Looks at files; when to look, and who is told, is the owner's business.
 """
 
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,10 @@ _Stamps: TypeAlias = "Mapping[str, tuple[tuple[int, int], ...]]"
 
 @dataclass(frozen=True)
 class Change:
-    """What a look found: the widgets as they stand now, and a sentence for each folder that is new, changed or gone."""
+    """What a look found: widgets that are new or changed, those that are gone, and a sentence for each folder."""
 
     widgets: Mapping[str, Widget]
+    gone: frozenset[str]
     taken_up: tuple[str, ...]
     refused: tuple[str, ...]
 
@@ -32,8 +34,9 @@ class LivingWidgets(Mapping[str, Widget]):
 
     def __init__(self, folder: Path, catalog: Catalog) -> None:
         """Reads the folder. Raises WorkflowError as `library.load` does."""
-        self._folder = folder
-        self._catalog = catalog
+        self.folder = folder
+        self.catalog = catalog
+        self._looking = threading.Lock()
         self._read = self._seen = _stamps(folder)
         self._widgets = library.load(folder, catalog)
 
@@ -47,36 +50,49 @@ class LivingWidgets(Mapping[str, Widget]):
         return len(self._widgets)
 
     def look(self) -> Change | None:
-        """What changed in the folder since the last change that was found; to be called from one thread at a time.
+        """What changed in the folder since the last change that was found; may be called from any thread.
 
         Files that are still being written (they changed since the last look) are left for the next look.
         """
-        stamps, before = _stamps(self._folder), self._seen
-        self._seen = stamps
-        if stamps != before or stamps == self._read:
-            return None
-        changed = [name for name in sorted({*stamps, *self._read}) if stamps.get(name) != self._read.get(name)]
-        self._read = stamps
-        widgets = dict(self._widgets)
-        taken_up, refused = [], []
+        with self._looking:
+            stamps, before = _stamps(self.folder), self._seen
+            self._seen = stamps
+            if stamps != before or stamps == self._read:
+                return None
+            changed = [name for name in sorted({*stamps, *self._read}) if stamps.get(name) != self._read.get(name)]
+            self._read = stamps
+            return self._change(changed, stamps)
+
+    def read_again(self, name: str) -> Change:
+        """The same for one folder, whose files are whole, without waiting for a look."""
+        with self._looking:
+            stamp = {name: _stamps(self.folder)[name]}
+            self._seen, self._read = {**self._seen, **stamp}, {**self._read, **stamp}
+            return self._change([name], stamp)
+
+    def _change(self, changed: list[str], stamps: _Stamps) -> Change:
+        widgets: dict[str, Widget] = {}
+        gone, taken_up, refused = set(), [], []
         for name in changed:
+            known = name in self._widgets
             if name not in stamps:
-                if widgets.pop(name, None) is not None:
+                if known:
+                    gone.add(name)
                     taken_up.append(f"{name} is gone")
                 continue
             try:
-                new = library.load_one(self._folder / name, self._catalog)
+                widgets[name] = library.load_one(self.folder / name, self.catalog)
             except WorkflowError as fault:
-                kept = "the widget stays as it was" if name in widgets else "there is no such widget yet"
+                kept = "the widget stays as it was" if known else "there is no such widget yet"
                 refused.append(f"{name} changed and cannot be used, {kept}:\n{fault.detail}")
                 continue
-            taken_up.append(f"{name} is {'changed' if name in widgets else 'new'}")
-            widgets[name] = new
-        return Change(MappingProxyType(dict(sorted(widgets.items()))), tuple(taken_up), tuple(refused))
+            taken_up.append(f"{name} is {'changed' if known else 'new'}")
+        return Change(MappingProxyType(widgets), frozenset(gone), tuple(taken_up), tuple(refused))
 
     def adopt(self, change: Change) -> None:
-        """From now on the widgets are those of the change."""
-        self._widgets = change.widgets
+        """From now on the widgets are those of the change, and the others as they were. On the event loop's thread."""
+        widgets = {name: widget for name, widget in self._widgets.items() if name not in change.gone}
+        self._widgets = MappingProxyType(dict(sorted({**widgets, **change.widgets}.items())))
 
 
 def _stamps(folder: Path) -> _Stamps:

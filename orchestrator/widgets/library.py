@@ -17,7 +17,7 @@ from orchestrator.comfy.graph import Graph
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.audit import audit
 from orchestrator.widgets.conversion import convert
-from orchestrator.widgets.definition import parse_definition
+from orchestrator.widgets.definition import Definition, parse_definition
 from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.widget import Widget
 
@@ -47,17 +47,21 @@ def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
 
 
 def widget_folders(folder: Path) -> list[Path]:
-    """The subfolders with a widget.yaml, in alphabetical order. Raises WorkflowError if `folder` is none."""
+    """The subfolders with a widget.yaml, but hidden ones, in alphabetical order.
+
+    Raises WorkflowError if `folder` is none.
+    """
     if not folder.is_dir():
         raise WorkflowError(f"{folder} is not a folder")
-    return [path for path in sorted(folder.iterdir()) if (path / _DEFINITION).is_file()]
+    shown = (path for path in sorted(folder.iterdir()) if not path.name.startswith("."))
+    return [path for path in shown if (path / _DEFINITION).is_file()]
 
 
 def load_one(path: Path, catalog: Catalog) -> Widget:
     """The widget of one folder. Raises WorkflowError with one line for each fault."""
     if not NAME.fullmatch(path.name):
         raise WorkflowError("a widget's folder is named with a-z, 0-9, - and _ only")
-    definition = parse_definition(_read_yaml(path / _DEFINITION))
+    definition = read_definition(path / _DEFINITION)
     return audit(path.name, definition, _read_template(path / _DRAWING, catalog), catalog)
 
 
@@ -87,6 +91,11 @@ def read_json(path: Path) -> object:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as fault:
         raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
+
+
+def read_definition(path: Path) -> Definition:
+    """What a widget.yaml says. Raises WorkflowError."""
+    return parse_definition(_read_yaml(path))
 
 
 def _read_yaml(path: Path) -> object:

@@ -75,7 +75,8 @@ class _Proposer:
         self._checkpoint()
         self._prompts()
         self._pictures()
-        for id_, node, known in self._nodes():
+        # A prompt that is told the number of steps comes after the sampler that it follows.
+        for id_, node, known in sorted(self._nodes(), key=lambda at: _is_told_steps(at[2])):
             self._size_and_steps(id_, node, known)
             self._sampler(id_, node, known)
         self._seeds()
@@ -199,6 +200,8 @@ class _Proposer:
                 continue
             if name in ("width", "height") and "LATENT" not in known.outputs:
                 continue
+            if name == "steps" and _is_told_steps(known) and self._follows("steps", drawn, id_, name):
+                continue
             if name == "denoise" and drawn == 1 and not self._has_picture():
                 continue
             low, high = _range(setting, spec, drawn)
@@ -212,6 +215,14 @@ class _Proposer:
                     type="number", minimum=float(low), maximum=float(high), default=float(drawn), help=help_
                 )
             self._offer(setting.name, made, [(id_, name, "value")])
+
+    def _follows(self, parameter: str, drawn: float, id_: str, input_name: str) -> bool:
+        """Binds the input to a parameter that is there, if both are drawn alike; tells whether."""
+        there = self.parameters.get(parameter)
+        if not isinstance(there, d.IntegerParameter) or there.default != drawn:
+            return False
+        self.bindings.append(d.Binding(parameter=parameter, node=self._titled(id_), input=input_name))
+        return True
 
     def _has_picture(self) -> bool:
         return any(isinstance(parameter, d.PictureParameter) for parameter in self.parameters.values())
@@ -290,6 +301,11 @@ class _Proposer:
             new, number = f"{base} {number}", number + 1
         self.titles[id_] = new
         return new
+
+
+def _is_told_steps(known: NodeClass) -> bool:
+    """A node that makes conditioning and needs to know in how many steps it is used, such as A1111 Prompt."""
+    return "steps" in known.inputs and "CONDITIONING" in known.outputs
 
 
 def _is_prompt(spec: InputSpec) -> bool:

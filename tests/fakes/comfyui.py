@@ -98,6 +98,11 @@ class FakeComfyUI:
         return self._sockets.client_ids
 
     @property
+    def said(self) -> list[Json]:
+        """What clients have said on their sockets."""
+        return self._sockets.said
+
+    @property
     def sockets(self) -> dict[str, web.WebSocketResponse]:
         """The sockets that stand, by client id."""
         return self._sockets.by_client

@@ -14,15 +14,7 @@ from orchestrator.widgets.definition import parse_definition
 from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.widget import Widget
 
-
-def _sampled_in_every_way(object_info: Any) -> Any:
-    """Core's sampler node with the one schedule that it lacks, so that any sampler a caller names can be drawn."""
-    required = object_info["KSamplerAdvanced"]["input"]["required"]
-    required["scheduler"][0].append("align_your_steps")
-    return object_info
-
-
-CATALOG = Catalog.from_object_info(_sampled_in_every_way(core_object_info()))
+CATALOG = Catalog.from_object_info(core_object_info())
 
 DRAWING: dict[str, Any] = {
     "1": {

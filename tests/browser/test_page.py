@@ -1,5 +1,6 @@
 """The page at `/` in Chromium: from a dropped picture to its result, by mouse, finger and keyboard."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -382,3 +383,24 @@ async def test_a_result_can_be_repainted(page: Page, served: Running) -> None:
     await paint(page, page.get_by_role("application"), (0.2, 0.2), (0.4, 0.2))
     await page.get_by_role("button", name="Run").click()
     await expect(page.locator("#history-list img")).to_have_count(2, timeout=LONG_MS)
+
+
+async def test_the_picture_is_seen_as_it_comes_and_the_job_opens_in_the_editor(page: Page, served: Running) -> None:
+    await opened(page, served, "txt2img")
+    await quick(page, "a yellow triangle")
+    for name, value in (("steps", "30"), ("width", "256"), ("height", "256")):
+        await page.locator(f"#field-{name}").fill(value)
+    await page.get_by_role("button", name="Run").click()
+    preview = page.get_by_role("img", name="The picture so far")
+    await expect(preview).to_be_visible(timeout=LONG_MS)
+    assert (await preview.get_attribute("src") or "").startswith("data:image/")
+    await expect(page.get_by_role("button", name="Download")).to_be_visible(timeout=LONG_MS)
+    async with page.context.expect_page() as coming_up:
+        await page.get_by_role("link", name="Open in ComfyUI").click()
+    editor = await coming_up.value
+    await editor.wait_for_url(lambda url: url.startswith(served.editor), wait_until="commit", timeout=LONG_MS)
+    await editor.close()
+    async with page.expect_download() as coming:
+        await page.get_by_role("button", name="Workflow").click()
+    workflow = json.loads(Path(await (await coming.value).path()).read_text())
+    assert {"nodes", "links"} <= set(workflow)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageFilter, ImageStat
 
 from .levels import levels_in, levels_of, picture_of
-from .wide_blur import blurred, resampled
+from .wide_blur import blurred, reach_of, resampled
 
 WIDE_LAYERS = (256, 64)
 LAYERS = ((16, 2), (4, 4), (2, 2), (0, 1))
@@ -33,7 +33,7 @@ def _layer(visible: Image.Image, radius: int, box: Box) -> Image.Image:
     Only what can reach the box is blurred: that changes no bit of it.
     """
     left, top, right, bottom = box
-    reach = 3 * radius + 9  # Pillow's blur is three box blurs of about one radius each
+    reach = reach_of(radius)
     x, y = max(left - reach, 0), max(top - reach, 0)
     near = visible.crop((x, y, min(right + reach, visible.width), min(bottom + reach, visible.height)))
     rows = ImageFilter.GaussianBlur((radius, 0))
@@ -68,7 +68,7 @@ def painted_box(levels: torch.Tensor, mask: torch.Tensor, box: Box) -> torch.Ten
     for radius, times in LAYERS:
         layer = _layer(visible, radius, box)
         for _ in range(times):
-            painted.alpha_composite(layer)
+            painted = Image.alpha_composite(painted, layer)
     empty = painted.getchannel("A").point([255] + [0] * 255)
     painted = painted.convert("RGB")
     if empty.getbbox():

@@ -52,6 +52,11 @@ def _weights(length: int, radius: int, places: Tensor, block: int) -> Tensor:
     return filled.reshape(len(places), blocks, block).sum(2)
 
 
+def reach_of(radius: int) -> int:
+    """How many pixels away something still counts: three boxes of about the radius each."""
+    return 3 * radius + 9
+
+
 def _places(low: int, high: int, step: int) -> Tensor:
     """From the first to the last pixel of low..high in even steps of at most so many pixels."""
     return torch.linspace(low, high - 1, math.ceil((high - 1 - low) / step) + 1, dtype=torch.float64)
@@ -68,10 +73,12 @@ def blurred(picture: Image.Image, radius: int, box: tuple[int, int, int, int]) -
     float32 (4, rows, columns), in levels; what lies between is a straight line to 0.1 of a level.
     """
     left, top, right, bottom = box
-    block = max(radius // _GRAIN, 1)
-    small = picture.reduce(block) if block > 1 else picture
+    block, reach = max(radius // _GRAIN, 1), reach_of(radius)
+    x, y = max(left - reach, 0), max(top - reach, 0)
+    near = picture.crop((x, y, min(right + reach, picture.width), min(bottom + reach, picture.height)))
+    small = near.reduce(block) if block > 1 else near
     levels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).float()
-    rows = _weights(picture.height, radius, _places(top, bottom, block), block)
-    columns = _weights(picture.width, radius, _places(left, right, block), block)
+    rows = _weights(near.height, radius, _places(top - y, bottom - y, block), block)
+    columns = _weights(near.width, radius, _places(left - x, right - x, block), block)
     narrow = (rows @ levels.reshape(small.height, -1)).reshape(len(rows), small.width, 4)
     return torch.einsum("ax,dxc->cda", columns, narrow)

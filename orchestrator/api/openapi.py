@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from orchestrator.api.access import PUBLIC
 from orchestrator.api.keys import API_KEYS, RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
@@ -170,8 +171,6 @@ _SCHEMES: Described = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-_OPEN = ("/healthz", "/readyz", "/openapi.json", "/images/", "/models/")
-"""How the paths begin that need no key, of those that are described."""
 
 
 def _json(description: str, schema: Described) -> Described:
@@ -319,7 +318,7 @@ def _guarded(paths: Described) -> Described:
     """The same where keys are asked for: each operation says that it needs one, and what comes without."""
     for path, operations in paths.items():
         for operation in operations.values():
-            if path.startswith(_OPEN):
+            if path in PUBLIC:
                 operation["security"] = []
             else:
                 operation["responses"] = _failures("401", "403") | operation["responses"]

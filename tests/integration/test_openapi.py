@@ -49,7 +49,8 @@ async def test_every_route_is_described_and_nothing_else_is(fake: FakeComfyUI, s
         (route.method.lower(), route.path.replace("{name}", name))
         for route in ROUTES
         if isinstance(route, web.RouteDef) and route.path not in PAGES
-        for name in ("inpaint", "txt2img")
+        # A widget is described by its own name, one that is yet to be published by none.
+        for name in (("inpaint", "txt2img") if route.method != "PUT" else ("{name}",))
     }
     assert described == served
 

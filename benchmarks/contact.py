@@ -1,4 +1,5 @@
-"""The contact sheet docs/parity.png: fills by blur, invert and strength, as the service paints the demo model."""
+"""The contact sheet docs/parity.png: fills by blur, invert and strength, and only masked beside the whole picture,
+as the service paints the demo model."""
 
 import argparse
 import asyncio
@@ -15,6 +16,7 @@ from benchmarks.service import serving
 
 _SIDE, _GAP, _LEFT, _TOP = 128, 6, 96, 58
 _FILLS = ("fill", "original", "latent noise", "latent nothing")
+_SMALL = (44, 44, 83, 83)
 _BLURS, _INVERTS, _STRENGTHS, _STEPS = (0, 12), (0, 1), (0.3, 0.7, 1.0), 8
 
 
@@ -27,9 +29,9 @@ def _scene() -> Image.Image:
     return picture
 
 
-def _mask() -> Image.Image:
+def _mask(box: tuple[int, int, int, int] = (28, 28, 99, 99)) -> Image.Image:
     mask = Image.new("L", (_SIDE, _SIDE))
-    ImageDraw.Draw(mask).rectangle((28, 28, 99, 99), fill=255)
+    ImageDraw.Draw(mask).rectangle(box, fill=255)
     return mask
 
 
@@ -56,9 +58,21 @@ async def _paint(session: aiohttp.ClientSession, **values: object) -> Image.Imag
         return Image.open(io.BytesIO(await answer.read())).convert("RGB")
 
 
+def _rows() -> list[tuple[str, dict[str, object]]]:
+    """A row for each fill and blur, then each fill over a small mask in the whole picture and with only masked."""
+    rows: list[tuple[str, dict[str, object]]] = []
+    for fill, blur in itertools.product(range(len(_FILLS)), _BLURS):
+        rows.append((f"{fill} {_FILLS[fill]}\nblur {blur}", {"inpainting_fill": fill, "mask_blur": blur}))
+    small = {"mask": _text(_mask(_SMALL)), "mask_blur": 2}
+    for fill, only in itertools.product((1, 2), (0, 1)):
+        said = f"{fill} {_FILLS[fill]}\nsmall mask\n{'only masked' if only else 'whole picture'}"
+        rows.append((said, small | {"inpainting_fill": fill, "inpaint_full_res": only, "inpaint_full_res_padding": 8}))
+    return rows
+
+
 async def sheet(session: aiohttp.ClientSession) -> Image.Image:
-    """A row for each fill and blur, a column for each invert and strength."""
-    rows = list(itertools.product(range(len(_FILLS)), _BLURS))
+    """A row as `_rows` has it, a column for each invert and strength."""
+    rows = _rows()
     columns = list(itertools.product(_INVERTS, _STRENGTHS))
     step = _SIDE + _GAP
     whole = Image.new("RGB", (_LEFT + step * len(columns), _TOP + step * len(rows)), "white")
@@ -66,11 +80,10 @@ async def sheet(session: aiohttp.ClientSession) -> Image.Image:
     whole.paste(_mask().resize((48, 48)), (4, 4))
     for across, (invert, strength) in enumerate(columns):
         draw.text((_LEFT + step * across, 26), f"invert {invert}\nstrength {strength}", fill="black")
-    for down, (fill, blur) in enumerate(rows):
-        draw.text((4, _TOP + step * down + 40), f"{fill} {_FILLS[fill]}\nblur {blur}", fill="black")
+    for down, (said, values) in enumerate(rows):
+        draw.text((4, _TOP + step * down + 40), said, fill="black")
         for across, (invert, strength) in enumerate(columns):
-            values = {"inpainting_fill": fill, "mask_blur": blur, "inpainting_mask_invert": invert}
-            picture = await _paint(session, **values, denoising_strength=strength)
+            picture = await _paint(session, **values, inpainting_mask_invert=invert, denoising_strength=strength)
             whole.paste(picture, (_LEFT + step * across, _TOP + step * down))
     return whole
 

@@ -1,11 +1,16 @@
-"""What the node pack costs a 1024x1024 job besides encoding, sampling and decoding: CPU time, one thread."""
+"""What the node pack costs a 1024x1024 inpainting job besides encoding, sampling and decoding: CPU time, one thread.
+
+Every node of the pack that a request runs, but for the prompts (encoding) and the sampler, is timed as the compiled
+graph runs it, and summed for each mode.
+"""
 
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +20,15 @@ from orchestrator.embedded.packs import load_packs
 
 _SIDE = 1024
 _RUNS = 15
+_MODES: Mapping[str, tuple[str, ...]] = {
+    "original": ("masks", "result"),
+    "fill": ("masks", "fill", "result"),
+    "latent noise": ("masks", "fill", "noise", "result"),
+    "latent nothing": ("masks", "fill", "nothing", "result"),
+    "original, only masked": ("masks", "crop", "paste", "result"),
+    "original, nine channels": ("masks", "concat", "result"),
+}
+"""Which nodes of the pack a request runs, by what the masked part starts from."""
 
 
 def _disc(radius: int) -> torch.Tensor:
@@ -33,29 +47,66 @@ def _milliseconds(work: Callable[[], object]) -> float:
     return 1000 * statistics.median(seconds)
 
 
-def main() -> None:
-    """Times masks at several blurs, fill, and the result node."""
-    torch.set_num_threads(1)
+def _nodes(folder: Path) -> Mapping[str, Callable[..., Any]]:
+    """The pack's classes as the embedded backend runs them, by name without A1111."""
+    folders = Folders(folder, folder)
+    folders.prepare()
+    kinds = load_packs(Path(__file__).parents[1] / "comfyui_nodes", folders).classes
+    return {kind.name.removeprefix("A1111"): kind.make() for kind in kinds}
+
+
+class _Model:
+    """Stands for the loaded checkpoint: SD1.5's latent format, and an autoencoder that costs nothing."""
+
+    scale = 0.18215
+
+    def get_model_object(self, name: str) -> "_Model":
+        assert name == "latent_format"
+        return self
+
+    def process_out(self, latent: torch.Tensor) -> torch.Tensor:
+        return latent / self.scale
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(1, 4, pixels.shape[1] // 8, pixels.shape[2] // 8)
+
+
+def _works(run: Mapping[str, Callable[..., Any]]) -> Mapping[str, Callable[[], object]]:
+    """Each node ready to run on the picture, with what the nodes before it give."""
     image, disc = torch.rand(1, _SIDE, _SIDE, 3), _disc(200)
+    masks = partial(run["InpaintMasks"], image=image, mask=disc, mask_blur=4, invert=0)
+    padded, cells, overlay, blurred = masks().values
+    samples = {"samples": torch.rand(1, 4, _SIDE // 8, _SIDE // 8)}
+    start = partial(run["InpaintStart"], samples=samples, mask=cells, model=_Model(), seed=7, noise_source="cpu")
+    crop = partial(run["InpaintCrop"], image=padded, latent_mask=cells, overlay_mask=overlay, blurred_mask=blurred)
+    prompt = [[torch.zeros(1, 77, 768), {}]]
+    concat = partial(run["InpaintConditioning"], positive=prompt, negative=prompt, vae=_Model(), mask=blurred)
+    return {
+        "masks": masks,
+        "fill": partial(run["InpaintFill"], image=padded, mask=blurred),
+        "noise": partial(start, start="latent noise"),
+        "nothing": partial(start, start="latent nothing"),
+        "crop": partial(crop, padding=32, feather="inside"),
+        "paste": partial(run["InpaintPaste"], image=image, blurred_mask=blurred, padding=32),
+        "concat": partial(concat, image=padded),
+        "result": partial(run["TemporaryImage"], images=image),
+    }
+
+
+def main() -> None:
+    """Times each node at the default blur, then the sums by mode, and the masks at the widest blur."""
+    torch.set_num_threads(1)
+    conditions = {"picture": f"{_SIDE}x{_SIDE}", "mask": "disc of radius 200", "threads": 1, "time": "CPU"}
     with tempfile.TemporaryDirectory() as folder:
-        folders = Folders(Path(folder), Path(folder))
-        folders.prepare()
-        nodes = Path(__file__).parents[1] / "comfyui_nodes"
-        run = {kind.name: kind.make() for kind in load_packs(nodes, folders).classes}
-        conditions = {"picture": f"{_SIDE}x{_SIDE}", "mask": "disc of radius 200", "threads": 1, "time": "CPU"}
-        for blur in (0, 4, 16, 64):
-            masks = partial(run["A1111InpaintMasks"], image=image, mask=disc, mask_blur=blur, invert=0)
-            figure("node_masks", _milliseconds(masks), "ms", _RUNS, mask_blur=blur, **conditions)
-        figure(
-            "node_fill",
-            _milliseconds(lambda: run["A1111InpaintFill"](image=image, mask=disc)),
-            "ms",
-            _RUNS,
-            **conditions,
-        )
-        figure(
-            "node_result", _milliseconds(lambda: run["A1111TemporaryImage"](images=image)), "ms", _RUNS, **conditions
-        )
+        run = _nodes(Path(folder))
+        took = {}
+        for name, work in _works(run).items():
+            took[name] = _milliseconds(work)
+            figure(f"node_{name}", took[name], "ms", _RUNS, mask_blur=4, **conditions)
+        for mode, names in _MODES.items():
+            figure("node_time", sum(took[name] for name in names), "ms", _RUNS, mode=mode, mask_blur=4, **conditions)
+        wide = partial(run["InpaintMasks"], image=torch.rand(1, _SIDE, _SIDE, 3), mask=_disc(200), invert=0)
+        figure("node_masks", _milliseconds(partial(wide, mask_blur=64)), "ms", _RUNS, mask_blur=64, **conditions)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,10 @@ from orchestrator.api.keys import (
     ADMISSION,
     API_KEYS,
     ENGINE,
+    HOSTS,
     METRICS,
     MODEL_SIGNER,
+    OPENER,
     ORIGINS,
     OUTLET,
     OUTPUT_FORMAT,
@@ -70,13 +72,13 @@ from orchestrator.models.origins import AllowedOrigins
 from orchestrator.models.outlet import Outlet
 from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
+from orchestrator.opening import Opener
 from orchestrator.pipeline import Limits, Reception, Work
 from orchestrator.provisions import Provisions
 from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telemetry.metrics import Metrics
-from orchestrator.telemetry.observer import Observer
-from orchestrator.telemetry.tracing import tracer_to
+from orchestrator.telemetry.observer import Observer, observing
 from orchestrator.webhooks.messenger import Messenger
 from orchestrator.webhooks.sender import Sender
 from orchestrator.webhooks.signing import WebhookSigner
@@ -113,6 +115,8 @@ def create_app(settings: Settings) -> web.Application:
     app[API_KEYS], app[RATES] = _required_keys(settings), Rates(time.monotonic)
     app[ORIGINS] = frozenset(settings.cors_origins)
     app.on_response_prepare.append(allow_origin)
+    own_names = {"localhost", URL(settings.public_url).host or ""}
+    app[HOSTS] = None if settings.is_exposed else frozenset(own_names)
     app[METRICS] = Metrics()
     app.add_routes(ROUTES)
     app[STOPPING] = asyncio.Event()
@@ -148,14 +152,14 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
     await open_part(_followed(widgets))
-    observer = await open_part(_observer(settings, app[METRICS]))
+    observer = await open_part(observing(settings.otlp_endpoint, app[METRICS]))
     threads = await open_part(PictureThreads())
     pictures = await open_part(_picture_source(settings, threads))
     store = await open_part(_image_store(settings))
     models = await open_part(open_models(settings, app[METRICS].downloaded))
     engine = await open_part(_engine(settings, observer))
     await engine.adopt(_ADOPTION)
-    provisions = await open_part(Provisions(InputFiles(settings.data / "inputs"), models, engine))
+    provisions = await open_part(Provisions(_input_files(settings), models, engine))
     await open_part(_sweeping(provisions))
     secret = secret_file(settings.data / "link.key")
     app[PUBLISHING] = Publishing(widgets, settings.publish, token_urlsafe(32), asyncio.Lock())
@@ -164,12 +168,13 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     app[OUTLET] = Outlet(shelf_of(settings))
     app[MODEL_SIGNER] = LinkSigner(secret, settings.models_url or settings.public_url, "models")
     supplier = ModelSupplier(app[OUTLET], app[MODEL_SIGNER], settings.fetch_hours * 3600)
-    work = Work(provisions, supplier, threads, store, observer.passed)
+    work = Work(provisions, supplier, threads, store, observer.passed, settings.png_workflow)
     await open_part(Agents(pool, engine.source, work, switched=app[METRICS].switched))
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
-    await open_part(_webhooks(settings, engine, app[SIGNER], secret, app[METRICS].posted))
+    await open_part(_webhooks(settings, engine, app, secret))
     app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
+    app[OPENER] = Opener(pool, provisions, {it.called: it.editor_url for it in settings.backends})
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
     app[RECEPTION] = Reception(
         widgets=widgets,
@@ -201,33 +206,13 @@ async def _sweeping(provisions: Provisions) -> AsyncIterator[None]:
         await asyncio.wait({task})
 
 
-@asynccontextmanager
-async def _observer(settings: Settings, metrics: Metrics) -> AsyncIterator[Observer]:
-    """Is told what happens to jobs; sends spans where the operator wants them. Raises SettingsError."""
-    tracer = tracer_to(settings.otlp_endpoint) if settings.otlp_endpoint else None
-    try:
-        yield Observer(metrics, tracer)
-    finally:
-        if tracer is not None:
-            await asyncio.to_thread(tracer.close)
-
-
-@asynccontextmanager
-async def _webhooks(
-    settings: Settings, engine: SqliteEngine, links: LinkSigner, secret: bytes, heard: Callable[[str], None]
-) -> AsyncIterator[None]:
+def _webhooks(settings: Settings, engine: SqliteEngine, app: web.Application, secret: bytes) -> Messenger:
     """Tells webhooks of the ends of jobs while it is open."""
-    guard = AddressGuard(settings.webhook_networks)
     agent = f"comfy-orchestrator/{version('comfy-orchestrator')}"
-    async with Sender(guard, timeout=settings.webhook_seconds, user_agent=agent) as sender:
-        signer = webhook_signer(settings, secret)
-        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job), heard=heard)
-        task = asyncio.create_task(keep_running("Webhooks", messenger.run, Backoff()), name="webhooks")
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait({task})
+    sender = Sender(AddressGuard(settings.webhook_networks), timeout=settings.webhook_seconds, user_agent=agent)
+    signer, links = webhook_signer(settings, secret), app[SIGNER]
+    heard = app[METRICS].posted
+    return Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job), heard=heard)
 
 
 def webhook_signer(settings: Settings, secret: bytes | None = None) -> WebhookSigner:
@@ -314,6 +299,10 @@ def _picture_source(settings: Settings, threads: PictureThreads) -> PictureSourc
         timeout=settings.fetch_seconds,
         allow_networks=settings.fetch_networks,
     )
+
+
+def _input_files(settings: Settings) -> InputFiles:
+    return InputFiles(settings.data / "inputs", int(settings.inputs_gb * 1e9))
 
 
 def _image_store(settings: Settings) -> ImageStore:

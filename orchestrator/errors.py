@@ -11,6 +11,7 @@ OrchestratorError
 │   ├── ImageNotFound
 │   ├── LinkExpired
 │   ├── JobNotFound
+│   ├── NoEditor              no editor that the caller could reach can be handed the job
 │   ├── JobEnded              too late to cancel it
 │   ├── JobCancelled
 │   ├── KeyReused             an Idempotency-Key that came with another request before
@@ -116,6 +117,10 @@ class LinkExpired(RequestError):
 
 class JobNotFound(RequestError):
     """There is no such job, or it ended too long ago."""
+
+
+class NoEditor(RequestError):
+    """There is no editor to open the job in."""
 
 
 class JobEnded(RequestError):

@@ -6,6 +6,7 @@ which do not know one another. Knows nothing of HTTP.
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -182,7 +183,7 @@ class Reception:
         if cancellation is None:
             raise JobNotFound
         if cancellation is Cancellation.DONE:
-            await self.provisions.drop(job_id)
+            await self.provisions.end(job_id)
         return cancellation
 
     async def _is_known(self, request: WidgetRequest) -> bool:
@@ -199,6 +200,7 @@ class Reception:
             seed=checked.values.seed,
             graph=compiled.graph.to_api(),
             output_node=compiled.output_node,
+            workflow=json.dumps(compiled.workflow, separators=(",", ":")),
             output_format=request.output_format,
             model=compiled.checkpoint,
             classes=compiled.graph.classes,
@@ -226,7 +228,7 @@ class Reception:
             if job.spec.fingerprint != spec.fingerprint:
                 raise KeyReused
             if job.has_ended:
-                await self.provisions.drop(spec.id)
+                await self.provisions.end(spec.id)
         elif fetching:
             self.provisions.fetch(spec)
 
@@ -271,6 +273,8 @@ class Work:
     threads: PictureThreads
     store: ImageStore
     passed: Passed = lambda *_: None
+    png_workflow: bool = True
+    """Whether a PNG says how it was made, for ComfyUI's editor to open."""
 
     async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
@@ -304,7 +308,7 @@ class Work:
             watch.lap("store")
             over = await lease.done(Succeeded(stored.key, stored.expires_at), watch.laps)
         if over:
-            await self.provisions.drop(spec.id)
+            await self.provisions.end(spec.id)
             stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)
             log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
 
@@ -319,7 +323,8 @@ class Work:
         rendered = await render(lease, backend, self.provisions, self.supplier)
         leave()
         watch.lap("run")
-        image = await self.threads.run(to_output, rendered, spec.output_format)
+        texts = _as_it_ran(spec) if self.png_workflow else {}
+        image = await self.threads.run(to_output, rendered, spec.output_format, texts)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)
 
 
@@ -328,6 +333,11 @@ def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
     weighted = zip(loras, values.loras, strict=True)
     chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
     return ChosenModels(checkpoint.file, checkpoint.family, chosen, checkpoint.channels)
+
+
+def _as_it_ran(spec: JobSpec) -> dict[str, str]:
+    """What the editor looks for in a PNG that is dropped on it."""
+    return {"prompt": json.dumps(spec.graph)} | ({"workflow": spec.workflow} if spec.workflow else {})
 
 
 def _needed(files: Sequence[ModelFile]) -> tuple[NeededModel, ...]:

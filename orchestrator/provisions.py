@@ -1,6 +1,7 @@
-"""What unfinished jobs need beside their records: pictures as files, and models that are pinned, fetched if need be.
+"""What jobs need beside their records: pictures as files, and models that are pinned, fetched if need be.
 
-Kept from a job's acceptance to its end, over a restart of the service too. Joins jobs, models and pictures for the
+Kept from a job's acceptance to its end, over a restart of the service too; the pictures longer, so that it can be
+opened in the editor as it ran. Joins jobs, models and pictures for the
 pipeline. Must not know what a job does with them.
 """
 
@@ -98,22 +99,30 @@ class Provisions:
             await self._models.fetch(files, hear)
         return files
 
+    async def end(self, job_id: str) -> None:
+        """The job has ended: its fetch stops, its models may go."""
+        await self._release(job_id)
+        await self._inputs.end(job_id)
+
     async def drop(self, job_id: str) -> None:
-        """The job needs nothing more: its fetch stops, its models may go, its pictures are deleted."""
+        """The job came to nothing: its pictures are deleted, too."""
+        await self._release(job_id)
+        await self._inputs.drop(job_id)
+
+    async def _release(self, job_id: str) -> None:
         task = self._fetches.get(job_id)
         if task is not None and task is not asyncio.current_task():
             task.cancel()
             await asyncio.wait({task})
         self._unpin(job_id)
-        await self._inputs.drop(job_id)
 
     async def sweep(self) -> None:
-        """Drops what jobs have left that ended where nobody could."""
+        """Lets go of what jobs have left that ended where nobody could, and of what there is no room for."""
         before = time.monotonic() - _YOUNG_SECONDS
         old = {job_id for job_id, pinned in self._pinned.items() if pinned.since < before}
         for job_id in old - await self._engine.unfinished():
-            await self.drop(job_id)
-        await self._inputs.sweep(self._engine.unfinished)
+            await self.end(job_id)
+        await self._inputs.sweep(self._engine.kept, self._engine.unfinished)
 
     async def _fetch(self, spec: JobSpec) -> None:
         async def tell(state: Fetching) -> None:
@@ -131,7 +140,7 @@ class Provisions:
         if end is None:
             await _settled(lambda: self._engine.fetched(spec))
         elif await _settled(lambda: self._engine.unfetched(spec, end)):
-            await self.drop(spec.id)
+            await self.end(spec.id)
 
     async def _pin(self, job_id: str, files: Sequence[ModelFile]) -> None:
         pins = await self._models.pin(files)

@@ -5,6 +5,7 @@ Knows nothing of what becomes of the image, nor of the job when this fails.
 """
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Sequence
 
 from orchestrator.comfy.client import BackendClient
@@ -12,7 +13,7 @@ from orchestrator.comfy.execution import Progress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.wire import Upload
 from orchestrator.jobs.engine import Lease
-from orchestrator.jobs.job import Fetching, Queued, Running
+from orchestrator.jobs.job import Fetching, Preview, Queued, Running
 from orchestrator.provisions import Provisions
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telling import told_by
@@ -45,9 +46,17 @@ async def render(lease: Lease, backend: BackendClient, provisions: Provisions, s
 async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> bytes:
     spec = lease.spec
 
+    told: Running | None = None
+
     async def show(now: Progress) -> None:
+        nonlocal told
         title, done, total = now.node_title, now.nodes_done, now.nodes_total
-        await lease.progress(Running(backend.name, title, now.step, now.steps, done, total))
+        state = Running(backend.name, title, now.step, now.steps, done, total)
+        if state != told:
+            told = state
+            await lease.progress(state)
+        if now.preview is not None and lease.watched:
+            await lease.progress(Preview(_data_url(now.preview), title))
 
     uploads: Sequence[Upload] = ()
     if not lease.resumed:
@@ -62,6 +71,10 @@ async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, sup
         uploads=uploads,
         resume=lease.resumed,
     )
+
+
+def _data_url(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + b64encode(jpeg).decode()
 
 
 async def _bring_models(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> None:

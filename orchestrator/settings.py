@@ -40,7 +40,12 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class RemoteBackend(_Frozen):
+class _Backend(_Frozen):
+    editor_url: str = Field("", pattern=r"^(https?://[^?#]+)?$")
+    """Where people reach its editor, to open jobs in it; when empty, its own address, for callers on this machine."""
+
+
+class RemoteBackend(_Backend):
     """A ComfyUI server that the operator runs."""
 
     kind: Literal["remote"] = "remote"
@@ -64,7 +69,7 @@ class RemoteBackend(_Frozen):
         return self.name or self.url
 
 
-class ManagedBackend(_Frozen):
+class ManagedBackend(_Backend):
     """A ComfyUI that the service starts, watches and stops: one process a device."""
 
     kind: Literal["managed"]
@@ -143,6 +148,11 @@ class Settings(_Frozen):
     """How long a picture is kept and its link works."""
     store_gb: float = Field(5.0, gt=0)
     """Disk that pictures may use, in 10^9 bytes; new jobs get 507 before more is used."""
+    inputs_gb: float = Field(2.0, ge=0)
+    """Disk that pictures of ended jobs may use, in 10^9 bytes, so that a job can be opened in the editor as it ran; 0
+    deletes them when their job ends."""
+    png_workflow: bool = True
+    """Whether a PNG holds the workflow and the graph that made it, as ComfyUI's own do; a JPEG never does."""
     disk_floor_gb: float = Field(1.0, ge=0)
     """Free disk that is left alone, in 10^9 bytes."""
     body_mb: int = Field(96, gt=0)
@@ -158,7 +168,7 @@ class Settings(_Frozen):
     queue_seconds: float = Field(3600.0, gt=0)
     """How long a job may wait for a backend before it fails."""
     affinity_seconds: float = Field(30.0, ge=0)
-    """How long the first job in line may be passed over for jobs whose checkpoint a backend has loaded."""
+    """How long one of the first jobs in line may be passed over for jobs whose checkpoint a backend has loaded."""
     deadline_seconds: float = Field(600.0, gt=0)
     """How long a job may run at a backend before it is cancelled there and fails."""
     wait_seconds: float = Field(600.0, gt=0)

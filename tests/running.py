@@ -32,7 +32,7 @@ class Running:
 
 
 @contextmanager
-def running_service(folder: Path, **environment: str) -> Iterator[Running]:
+def running_service(folder: Path, config: Path | None = None, **environment: str) -> Iterator[Running]:
     """A service with all that it writes below `folder`, stopped at the end; `environment` holds its settings."""
     port, editor_port = free_port(), free_port()
     service = Running(
@@ -53,7 +53,7 @@ def running_service(folder: Path, **environment: str) -> Iterator[Running]:
     }
     with service.log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orchestrator.cli", "serve"],
+            [sys.executable, "-m", "orchestrator.cli", "serve", *(("--config", str(config)) if config else ())],
             cwd=REPOSITORY,
             stderr=output,
             env=os.environ | settings | environment,

@@ -1,7 +1,7 @@
 """Stable Diffusion WebUI's inpainting as ComfyUI nodes: what core ComfyUI lacks for it, and nothing else.
 
-Loads in ComfyUI and in the embedded backend alike: torch, Pillow and `folder_paths`; `host` alone knows ComfyUI inside.
-It must not know the service that uses it.
+Loads in ComfyUI and in the embedded backend alike: torch, numpy, Pillow, `folder_paths`; `host` alone knows
+ComfyUI inside. It must not know the service that uses it.
 """
 
 from .concat import A1111InpaintConditioning

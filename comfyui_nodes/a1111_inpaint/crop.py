@@ -9,7 +9,7 @@ import torch
 
 from .levels import levels_in, levels_of, picture_of
 from .masks import FEATHERS, latent_mask
-from .region import box_of, into_box
+from .region import box_of, fitted
 
 PADDING = {"default": 32, "min": 0, "max": 256}
 """The input of that name: pixels of surroundings that the model sees on each side of the mask."""
@@ -76,7 +76,7 @@ def _cropped(picture: torch.Tensor, blurred: torch.Tensor, padding: int) -> tupl
         )
     levels = levels_of(blurred)
     size = levels.shape[1], levels.shape[0]
-    box = box_of(levels, padding)
-    pixels = levels_in(into_box(picture_of(levels_of(picture[..., :3])), box, size))
-    levels = levels_in(into_box(picture_of(levels), box, size))
+    left, top, right, bottom = box_of(levels, padding)
+    pixels = levels_in(fitted(picture_of(levels_of(picture[top:bottom, left:right, :3])), size))
+    levels = levels_in(fitted(picture_of(levels[top:bottom, left:right]), size))
     return pixels / 255, latent_mask(levels), levels / 255

@@ -31,8 +31,15 @@ def chosen_pixels(mask: torch.Tensor, width: int, height: int, invert: bool) -> 
 def latent_mask(blurred: torch.Tensor) -> torch.Tensor:
     """Levels (8h, 8w) scaled down to one binary cell, 0 or 1, for each 8x8 tile: bicubic, half and less is 0."""
     height, width = blurred.shape
-    cells = (width // LATENT_CELL, height // LATENT_CELL)
-    return (levels_in(picture_of(blurred).resize(cells, Image.Resampling.BICUBIC)) >= 128).to(torch.float32)
+    picture, cells = picture_of(blurred), torch.zeros(height // LATENT_CELL, width // LATENT_CELL)
+    box = picture.getbbox()
+    if box is not None:  # a cell looks two cells far, so all others are zero
+        left, top = (max(side // LATENT_CELL - 4, 0) for side in box[:2])
+        right, bottom = min(box[2] // LATENT_CELL + 5, cells.shape[1]), min(box[3] // LATENT_CELL + 5, cells.shape[0])
+        near = picture.crop((LATENT_CELL * left, LATENT_CELL * top, LATENT_CELL * right, LATENT_CELL * bottom))
+        small = levels_in(near.resize((right - left, bottom - top), Image.Resampling.BICUBIC))
+        cells[top:bottom, left:right] = small >= 128
+    return cells
 
 
 def pad_picture(image: torch.Tensor) -> torch.Tensor:
@@ -61,9 +68,10 @@ def _prepared(
     chosen = chosen_pixels(mask, width, height, invert)
     levels = gaussian_blur(chosen.to(torch.uint8) * 255, blur)
     # As the picture: with 0 there, a last cell of which the picture has three pixels or fewer would never be repainted.
-    levels = levels[torch.arange(height + bottom).clamp(max=height - 1)]
-    levels = levels[:, torch.arange(width + right).clamp(max=width - 1)]
-    chosen = pad(chosen, (0, right, 0, bottom))
+    if right or bottom:
+        levels = levels[torch.arange(height + bottom).clamp(max=height - 1)]
+        levels = levels[:, torch.arange(width + right).clamp(max=width - 1)]
+        chosen = pad(chosen, (0, right, 0, bottom))
     return latent_mask(levels), overlay_mask(levels, chosen, feather), levels / 255
 
 

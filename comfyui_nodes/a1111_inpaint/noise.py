@@ -5,13 +5,14 @@ ended) and `modules/rng_philox.py`. "gpu" is what a CUDA card draws: Philox4x32-
 the sine branch of Box and Muller, one value for each counter. Knows no sampler.
 """
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
+
+from .brownian import paths
 
 SOURCES = ["cpu", "gpu"]
 _SEEDS = 2**64
@@ -99,41 +100,16 @@ class Streams:
         return lambda here, there: self.draw(like)
 
 
-def brownian_noise(like: Tensor, seeds: Sequence[int], low: float, high: float) -> StepNoise:
+def brownian_noise(like: Tensor, source: str, seeds: Sequence[int], low: float, high: float) -> StepNoise:
     """Increments of one Brownian path for each picture between two noise levels, scaled to unit variance.
 
     The path spans the whole schedule, as in A1111, also when a run walks its end alone.
     """
-    import torchsde  # ComfyUI's and the embedded backend's own; only the SDE samplers need it
+    between = paths(low, high, seeds, lambda seed: stream(source, seed).draw(like.shape[1:]))
 
-    ends = torch.tensor(low), torch.tensor(high)
-    trees = [torchsde.BrownianTree(ends[0], torch.zeros(like.shape[1:]), ends[1], entropy=seed) for seed in seeds]
+    def noise(here: Tensor, there: Tensor) -> Tensor:
+        first, second = float(here), float(there)
+        path = between(min(first, second), max(first, second)) / math.sqrt(abs(second - first))
+        return (path if first < second else -path).to(like)
 
-    def between(here: Tensor, there: Tensor) -> Tensor:
-        here, there = here.detach().cpu().float(), there.detach().cpu().float()
-        lower, upper = torch.minimum(here, there), torch.maximum(here, there)
-        sign = 1 if here < there else -1
-        path = torch.stack([tree(lower.clamp(*ends), upper.clamp(*ends)) for tree in trees])
-        return (path * sign / (there - here).abs().sqrt()).to(like)
-
-    return between
-
-
-@contextlib.contextmanager
-def brownian_leaves(source: str) -> Iterator[None]:
-    """Inside, torchsde draws its paths from `source`; it has no setting for that, so its one draw is exchanged."""
-    if source == "cpu":
-        yield
-        return
-    from torchsde._brownian import brownian_interval as drawer
-
-    before = drawer._randn
-
-    def draw(size: Sequence[int], dtype: torch.dtype, device: Any, seed: int) -> Tensor:
-        return stream(source, int(seed)).draw(size).to(device=device, dtype=dtype)
-
-    drawer._randn = draw
-    try:
-        yield
-    finally:
-        drawer._randn = before
+    return noise

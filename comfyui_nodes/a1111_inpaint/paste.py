@@ -9,7 +9,7 @@ import torch
 
 from .crop import PADDING
 from .levels import levels_in, levels_of, picture_of
-from .region import box_of, out_of_box
+from .region import box_of, covering
 
 
 class A1111InpaintPaste:
@@ -37,10 +37,10 @@ class A1111InpaintPaste:
         }
 
     def paste(self, image: torch.Tensor, blurred_mask: torch.Tensor, padding: int) -> tuple[torch.Tensor]:
-        height, width = blurred_mask.shape[-2:]
-        pasted = []
+        pasted = torch.zeros(len(image), *blurred_mask.shape[-2:], 3)
         for turn, picture in enumerate(image):
-            box = box_of(levels_of(blurred_mask[turn % len(blurred_mask)]), padding)
+            left, top, right, bottom = box_of(levels_of(blurred_mask[turn % len(blurred_mask)]), padding)
             cut = (picture[..., :3].cpu() * 255).clamp_(0, 255).to(torch.uint8)  # not rounded: as WebUI
-            pasted.append(levels_in(out_of_box(picture_of(cut), box, (width, height))) / 255)
-        return (torch.stack(pasted).to(image.device),)
+            back = covering(picture_of(cut), (right - left, bottom - top))
+            pasted[turn, top:bottom, left:right] = levels_in(back) / 255
+        return (pasted.to(image.device),)

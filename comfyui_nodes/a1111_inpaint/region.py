@@ -57,29 +57,29 @@ def _scaled(picture: Image.Image, size: Size, *, covering: bool) -> Image.Image:
     return picture.resize(target, Image.Resampling.LANCZOS)
 
 
-def into_box(picture: Image.Image, box: Box, size: Size) -> Image.Image:
-    """What lies in the box, brought to `size`; what little the aspect leaves free is carried on from the edge."""
+def fitted(part: Image.Image, size: Size) -> Image.Image:
+    """A box's content brought to `size`; what little the aspect leaves free is carried on from the edge."""
     width, height = size
-    part = _scaled(picture.crop(box), size, covering=False)
-    whole = Image.new(picture.mode, size)
-    left, top = width // 2 - part.width // 2, height // 2 - part.height // 2
-    whole.paste(part, (left, top))
+    scaled = _scaled(part, size, covering=False)
+    if scaled.size == size:
+        return scaled
+    whole = Image.new(part.mode, size)
+    left, top = width // 2 - scaled.width // 2, height // 2 - scaled.height // 2
+    whole.paste(scaled, (left, top))
     if top > 0:
-        whole.paste(part.resize((width, top), box=(0, 0, width, 0)), (0, 0))
-        whole.paste(part.resize((width, top), box=(0, part.height, width, part.height)), (0, top + part.height))
+        whole.paste(scaled.resize((width, top), box=(0, 0, width, 0)), (0, 0))
+        edge = 0, scaled.height, width, scaled.height
+        whole.paste(scaled.resize((width, top), box=edge), (0, top + scaled.height))
     if left > 0:
-        whole.paste(part.resize((left, height), box=(0, 0, 0, height)), (0, 0))
-        whole.paste(part.resize((left, height), box=(part.width, 0, part.width, height)), (left + part.width, 0))
+        whole.paste(scaled.resize((left, height), box=(0, 0, 0, height)), (0, 0))
+        edge = scaled.width, 0, scaled.width, height
+        whole.paste(scaled.resize((left, height), box=edge), (left + scaled.width, 0))
     return whole
 
 
-def out_of_box(painted: Image.Image, box: Box, size: Size) -> Image.Image:
-    """A picture of `size`, black but for the box, into which `painted` is brought back."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    part = _scaled(painted, (width, height), covering=True)
-    inside = Image.new(painted.mode, (width, height))
-    inside.paste(part, (width // 2 - part.width // 2, height // 2 - part.height // 2))
-    whole = Image.new(painted.mode, size)
-    whole.paste(inside, (left, top))
-    return whole
+def covering(painted: Image.Image, size: Size) -> Image.Image:
+    """What was painted, brought back to a box of `size`; what its aspect has too much is cut off on both sides."""
+    width, height = size
+    scaled = _scaled(painted, size, covering=True)
+    left, top = scaled.width // 2 - width // 2, scaled.height // 2 - height // 2
+    return scaled.crop((left, top, left + width, top + height))

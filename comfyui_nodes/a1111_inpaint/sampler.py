@@ -14,7 +14,7 @@ from .dpm_solver import dpm_adaptive, dpm_fast
 from .guidance import Conditioning, Guide, blend, parts_of
 from .host import Run, Solver, host_of
 from .lcm import distilled_of, lcm
-from .noise import SOURCES, Streams, brownian_leaves, brownian_noise, seeds_of
+from .noise import SOURCES, Streams, brownian_noise, seeds_of
 from .noise_levels import SCHEDULERS, walked_levels
 from .solvers import lms
 
@@ -128,7 +128,7 @@ class A1111Sampler:
         noise = streams.draw(samples)
         step_noise = streams.step_noise(samples)
         if kind.noise == "brownian":
-            step_noise = brownian_noise(samples, seeds, float(whole[whole > 0].min()), float(whole.max()))
+            step_noise = brownian_noise(samples, noise_source, seeds, float(whole[whole > 0].min()), float(whole.max()))
         known: list[Conditioning] = []
         parts = parts_of(positive, known), parts_of(negative, known)
         mask = mask_of(latent_image)
@@ -136,8 +136,7 @@ class A1111Sampler:
         run = Run(
             kind.solver, sigmas, samples, noise, known, guide, step_noise, noisy=kind.noise is not None, seed=seed
         )
-        with brownian_leaves(noise_source):
-            painted = host.run(run)
+        painted = host.run(run)
         if mask is not None:
             painted = blend(painted, samples, mask)
         return (latent_image | {"samples": painted},)

@@ -4,18 +4,29 @@
 """
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
-from orchestrator.api.keys import API_KEYS
+from orchestrator.api.keys import API_KEYS, HOSTS
 from orchestrator.callers.caller import ANYBODY, STRANGER, Caller, Right
-from orchestrator.errors import KeyNeeded
+from orchestrator.errors import KeyNeeded, NotPermitted
 
 CALLER = web.RequestKey("caller", Caller)
 
 PUBLIC = frozenset(
-    {"/", "/page/{folder}/{name}", "/healthz", "/readyz", "/openapi.json", "/images/{key}", "/models/{sha256}"}
+    {
+        "/",
+        "/page/{folder}/{name}",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/images/{key}",
+        "/models/{sha256}",
+        "/jobs/{id}/open",
+    }
 )
 """Routes that need no key: the page and its files, what says how the service is, and links that are signed."""
 NEEDS: Mapping[str, Right] = {"/backends": Right.OPERATE, "/metrics": Right.OPERATE}
@@ -40,6 +51,8 @@ def _caller(request: web.Request) -> Caller:
     route = resource.canonical if resource is not None else ""
     keys = request.app[API_KEYS]
     if keys is None:
+        if route not in PUBLIC:
+            _require_known_host(request)
         return ANYBODY
     if route in PUBLIC:
         return STRANGER
@@ -50,6 +63,33 @@ def _caller(request: web.Request) -> Caller:
     if route in NEEDS:
         caller.require(NEEDS[route])
     return caller
+
+
+def _require_known_host(request: web.Request) -> None:
+    """Raises NotPermitted for a request that asks this machine's own service by a name that is not this machine's.
+
+    A page elsewhere can have its name resolve to 127.0.0.1, and would then be of the same origin as the service.
+    """
+    known = request.app[HOSTS]
+    if known is None:
+        return
+    try:
+        host = (URL(f"http://{request.host}").host or "").lower()
+    except ValueError:
+        host = ""
+    if host in known or _is_loopback(host):
+        return
+    raise NotPermitted(
+        f"This service listens on its own machine alone and is not called {host[:100]!r}; set public_url where a proxy"
+        " passes that name on"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def given_key(request: web.Request) -> str:

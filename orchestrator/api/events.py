@@ -23,7 +23,7 @@ async def get_events(request: web.Request) -> web.StreamResponse:
     """GET /jobs/{id}/events: to the job's end; 204 for who has heard the end already, which stops an EventSource"""
     job = await job_of(request)
     after = _last_number(request)
-    events = request.app[ENGINE].events(job.id, after)
+    events = request.app[ENGINE].events(job.id, after, previews=True)
     async with aclosing(events):
         first = await anext(events, None)
         if first is None:

@@ -7,6 +7,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from orchestrator.api.access import caller_of
+from orchestrator.api.editor import editor_url
 from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
 from orchestrator.api.stopping import STOPPING, unless_stopping
@@ -49,6 +50,15 @@ async def get_prompt(request: web.Request) -> web.Response:
     return web.json_response(job.spec.graph, headers=headers)
 
 
+async def get_workflow(request: web.Request) -> web.Response:
+    """GET /jobs/{id}/workflow: the same in the artist's layout, as the editor saves it"""
+    job = await job_of(request)
+    if not job.spec.workflow:
+        raise JobNotFound("This job was accepted before workflows were kept; /prompt has its graph")
+    headers = {"Content-Disposition": f'attachment; filename="{job.spec.widget}-{job.id}.workflow.json"'}
+    return web.Response(text=job.spec.workflow, content_type="application/json", headers=headers)
+
+
 def accepted(request: web.Request, job: Job) -> web.Response:
     """202, for a caller that comes back."""
     return _answer(request, job, status=202)
@@ -80,7 +90,6 @@ def described(request: web.Request, job: Job) -> dict[str, object]:
 
 def description(signer: LinkSigner, job: Job) -> dict[str, object]:
     """A job as callers and webhooks are told of it."""
-    url = f"{signer.base_url}/jobs/{job.id}"
     told: dict[str, object] = {
         "id": job.id,
         "widget": job.spec.widget,
@@ -90,7 +99,7 @@ def description(signer: LinkSigner, job: Job) -> dict[str, object]:
         "ended": job.ended,
         "attempt": job.attempt,
         "timings": {stage: round(seconds, 4) for stage, seconds in job.timings},
-        "links": {"self": url, "events": f"{url}/events", "prompt": f"{url}/prompt"},
+        "links": _links(signer, job),
     }
     match job.state:
         case Fetching(model, received, total, rate, left):
@@ -110,6 +119,14 @@ def description(signer: LinkSigner, job: Job) -> dict[str, object]:
         state, tries, answer, due = job.delivery.state, job.delivery.tries, job.delivery.answer, job.delivery.due
         told["webhook"] = {"state": state, "tries": tries, "answer": answer, "due": due}
     return told
+
+
+def _links(signer: LinkSigner, job: Job) -> dict[str, str]:
+    url = f"{signer.base_url}/jobs/{job.id}"
+    links = {"self": url, "events": f"{url}/events", "prompt": f"{url}/prompt"}
+    if job.spec.workflow:
+        links |= {"workflow": f"{url}/workflow", "editor": editor_url(signer, job)}
+    return links
 
 
 def _answer(request: web.Request, job: Job, status: int = 200) -> web.Response:

@@ -12,11 +12,14 @@ from orchestrator.images.links import LinkSigner
 from orchestrator.images.store import ImageStore
 from orchestrator.jobs.engine import JobEngine
 from orchestrator.models.outlet import Outlet
+from orchestrator.opening import Opener
 from orchestrator.pipeline import Reception
 from orchestrator.telemetry.metrics import Metrics
 
 API_KEYS: web.AppKey[ApiKeys | None] = web.AppKey("api_keys")
 """None where no keys are asked for."""
+HOSTS: web.AppKey[frozenset[str] | None] = web.AppKey("hosts")
+"""Names, besides loopback addresses, by which a service on loopback is asked; None where any name will do."""
 METRICS = web.AppKey("metrics", Metrics)
 ORIGINS: web.AppKey[frozenset[str]] = web.AppKey("origins")
 """Of pages that may read answers; "*" is all of them."""
@@ -30,6 +33,7 @@ SIGNER = web.AppKey("signer", LinkSigner)
 OUTLET = web.AppKey("outlet", Outlet)
 MODEL_SIGNER = web.AppKey("model_signer", LinkSigner)
 REQUEST_KEYS = web.AppKey("request_keys", RequestKeys)
+OPENER = web.AppKey("opener", Opener)
 OUTPUT_FORMAT: web.AppKey[OutputFormat] = web.AppKey("output_format")
 WAIT = web.AppKey("wait", float)
 """Seconds that a request waits for its job."""

@@ -2,11 +2,13 @@
 
 import time
 from collections import Counter
+from typing import get_args
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from orchestrator.api.keys import ENGINE, METRICS, POOL
+from orchestrator.comfy.place import Connection
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -16,7 +18,7 @@ async def get_metrics(request: web.Request) -> web.Response:
     stats = await request.app[ENGINE].stats()
     jobs = {"fetching": stats.fetching, "queued": stats.queued, "running": stats.running}
     backends = Counter(state.connection for state in request.app[POOL].snapshot())
-    body = request.app[METRICS].render(jobs, {"connecting": 0, "ready": 0, "lost": 0} | dict(backends))
+    body = request.app[METRICS].render(jobs, dict.fromkeys(get_args(Connection), 0) | dict(backends))
     return web.Response(body=body, headers={"Content-Type": _CONTENT_TYPE})
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from orchestrator.api.access import PUBLIC
 from orchestrator.api.keys import API_KEYS, RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
@@ -170,8 +171,6 @@ _SCHEMES: Described = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
-_OPEN = ("/healthz", "/readyz", "/openapi.json", "/images/", "/models/")
-"""How the paths begin that need no key, of those that are described."""
 
 
 def _json(description: str, schema: Described) -> Described:
@@ -250,7 +249,11 @@ def _myshell_path() -> Described:
     done = _json("The widget's result, a JSON string", result)
     return {
         "post": _operation(
-            "run_myshell_widget", "Run a widget in MyShell's envelope", {"200": done, **answers}, requestBody=request
+            "run_myshell_widget",
+            "Run a widget in MyShell's envelope",
+            {"200": done, **answers},
+            _ASKED,
+            requestBody=request,
         )
     }
 
@@ -268,6 +271,9 @@ def _job_paths() -> Described:
     heard: Described = {"description": "The end was heard already"}
     told = _json("The job", _job())
     graph = _json("The graph in ComfyUI's API format", {"type": "object"})
+    drawn = _json("The workflow as ComfyUI's editor saves it", {"type": "object"})
+    signed = [_parameter("expires", "query"), _parameter("signature", "query")]
+    led = {"303": {"description": "To the editor, which shows the job"}, **_failures("403", "404", "502", "503")}
     cancelled = {"200": told, "202": _json("Its backend is being told", _job()), **_failures("404", "409")}
     heard_all = {"200": stream, "204": heard, **_failures("404", "422")}
     return {
@@ -279,6 +285,12 @@ def _job_paths() -> Described:
         "/jobs/{id}/prompt": {
             "get": _operation("get_prompt", "The graph as it ran", {"200": graph, **_failures("404")}, which)
         },
+        "/jobs/{id}/workflow": {
+            "get": _operation(
+                "get_workflow", "The same in the artist's layout", {"200": drawn, **_failures("404")}, which
+            )
+        },
+        "/jobs/{id}/open": {"get": _operation("open_job", "Open a job in its editor", led, [*which, *signed])},
     }
 
 
@@ -306,7 +318,7 @@ def _guarded(paths: Described) -> Described:
     """The same where keys are asked for: each operation says that it needs one, and what comes without."""
     for path, operations in paths.items():
         for operation in operations.values():
-            if path.startswith(_OPEN):
+            if path in PUBLIC:
                 operation["security"] = []
             else:
                 operation["responses"] = _failures("401", "403") | operation["responses"]

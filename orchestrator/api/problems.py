@@ -45,6 +45,7 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.ModelError: 422,
     errors.QueueFull: 429,
     errors.NoBackend: 503,
+    errors.NoEditor: 404,
     errors.BackendTimeout: 504,
     errors.JobUnfinished: 504,
     errors.ServiceStopping: 503,

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from orchestrator.api import (
     backends,
+    editor,
     events,
     health,
     images,
@@ -35,6 +36,8 @@ ROUTES = (
     web.delete("/jobs/{id}", jobs.cancel_job),
     web.get("/jobs/{id}/events", events.get_events, allow_head=False),
     web.get("/jobs/{id}/prompt", jobs.get_prompt),
+    web.get("/jobs/{id}/workflow", jobs.get_workflow),
+    web.get("/jobs/{id}/open", editor.open_job, allow_head=False),
     web.get("/openapi.json", openapi.get_openapi),
     web.get("/metrics", metrics.get_metrics),
     web.get("/healthz", health.healthz),

@@ -99,6 +99,20 @@ class ApiKeys:
         )
         return key
 
+    def limit(self, name: str, change: Callable[[Limits], Limits]) -> ApiKey:
+        """Other limits for the key of that name, made of those that it has; from the next request on. Raises
+        SettingsError."""
+        changed: list[ApiKey] = []
+
+        def with_limits(kept: ApiKey) -> ApiKey:
+            if kept.name != name:
+                return kept
+            changed.append(replace(kept, limits=change(kept.limits)))
+            return changed[-1]
+
+        self._change(lambda keys: [with_limits(kept) for kept in keys], name)
+        return changed[-1]
+
     def revoke(self, name: str) -> None:
         """The key of that name is void from now on. Raises SettingsError when there is none."""
         self._change(lambda keys: [kept for kept in keys if kept.name != name], name)

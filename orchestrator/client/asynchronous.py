@@ -22,7 +22,14 @@ from orchestrator.client import answers
 from orchestrator.client.answers import Ended, Failed, Job, Progress, Succeeded, WidgetDescription, WidgetEntry
 from orchestrator.client.events import read_events
 from orchestrator.client.form import Values, form_of, read_parts
-from orchestrator.errors import JobCancelled, JobUnfinished, OrchestratorError, ServiceUnreachable
+from orchestrator.errors import (
+    JobCancelled,
+    JobUnfinished,
+    NoBackend,
+    OrchestratorError,
+    ServiceStopping,
+    ServiceUnreachable,
+)
 
 T = TypeVar("T")
 
@@ -87,6 +94,19 @@ class AsyncClient:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def ready(self, seconds: float) -> None:
+        """Waits until the service can take a job, which may be starting yet. Raises NoBackend after so many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    with suppress(*_BROKEN):
+                        async with self._open("/readyz", {}) as answer:
+                            if answer.status == HTTPStatus.OK:
+                                return
+                    await asyncio.sleep(_FIRST_PAUSE)
+        except TimeoutError as error:
+            raise NoBackend(f"No backend was ready within {seconds:.0f} s; the service's log says why") from error
 
     async def widgets(self) -> tuple[WidgetEntry, ...]:
         """What can be asked for."""
@@ -263,8 +283,9 @@ def _error(answer: _Answer) -> OrchestratorError:
         raise
     wait = answer.headers.get("Retry-After", "")
     error = answers.read_error(told, float(wait) if wait.isdecimal() else None)
-    if told.get("code") == "job_unfinished":
-        return JobUnfinished(answer.headers.get("X-Job-Id", ""))
+    unfinished = {kind("").code: kind for kind in (JobUnfinished, ServiceStopping)}.get(str(told.get("code")))
+    if unfinished is not None:
+        return unfinished(answer.headers.get("X-Job-Id", ""))
     return error
 
 

@@ -48,6 +48,10 @@ class Client:
         self._thread.join()
         self._loop.close()
 
+    def ready(self, seconds: float) -> None:
+        """As `AsyncClient.ready`."""
+        self._done(self._client.ready(seconds))
+
     def widgets(self) -> tuple[WidgetEntry, ...]:
         """What can be asked for."""
         return self._done(self._client.widgets())

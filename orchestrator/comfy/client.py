@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
 from orchestrator.comfy.following import Following, OnProgress
 from orchestrator.comfy.graph import Graph
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["remote", "managed", "embedded"]
 
+_LARGEST_PREVIEW = 500_000
+"""Bytes; ComfyUI's are at most 512 pixels wide and high, and much smaller."""
 _ROOM_SECONDS = 0.5
 """Between the wish that a backend free its memory, which it follows when it is idle, and the next try of a job."""
 
@@ -71,11 +74,13 @@ class BackendClient:
         self.name = name
         self._limits = limits or Limits()
         self._wire = Wire(url, name=name, headers=headers, limits=self._limits)
+        self.editor = Editor(self._wire)
         self._uploads = Uploads(self._wire, mark)
         self._results = Results(self._wire)
         self._fault = ""
         self._faulty = asyncio.Event()
         self._followed: dict[str, Following] = {}
+        self._heard_of = ""
         self._leaving = False
         self._queue_remaining: int | None = None
         self._listener = Listener(
@@ -324,11 +329,15 @@ class BackendClient:
                 if self._queue_remaining is None or remaining < self._queue_remaining:
                     self._nudge_all()
                 self._queue_remaining = remaining
+            case PreviewFrame("jpeg", data, prompt_id) if len(data) <= _LARGEST_PREVIEW:
+                # Without an id it is of the job that was heard of last, for a backend runs one at a time.
+                if (following := self._followed.get(prompt_id or self._heard_of)) is not None:
+                    following.show(data)
             case PreviewFrame() | Unknown():
                 pass
             case _:
-                following = self._followed.get(message.prompt_id or "")
-                if following is not None:
+                self._heard_of = message.prompt_id or ""
+                if (following := self._followed.get(self._heard_of)) is not None:
                     following.hear(message)
 
     def _nudge_all(self) -> None:

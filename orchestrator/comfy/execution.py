@@ -4,7 +4,7 @@ The history entry alone is the truth about the end; messages only tell progress.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.comfy import messages
 from orchestrator.comfy.faults import failure
@@ -23,6 +23,8 @@ class Progress:
     steps: int
     nodes_done: int
     nodes_total: int
+    preview: bytes | None = field(default=None, repr=False)
+    """A JPEG of what the picture looks like by now, where there is a newer one than was told before."""
 
 
 @dataclass(frozen=True)

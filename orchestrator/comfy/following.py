@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.comfy.execution import Execution, Progress
 from orchestrator.comfy.messages import Executing, Message
@@ -44,6 +44,7 @@ class Following:
         self._limits = limits
         self._wake = asyncio.Event()
         self._progressed = False
+        self._preview: bytes | None = None
         self._next_look = math.inf
         self._pause = limits.poll
         self._missing = 0
@@ -62,6 +63,11 @@ class Following:
             # Sent after the history is written. Should the entry be late all the same, the next looks follow soon.
             self._pause = _SOON
             self.nudge()
+
+    def show(self, preview: bytes) -> None:
+        """A JPEG of the picture so far; the newest one counts. Returns at once."""
+        self._preview, self._progressed = preview, True
+        self._wake.set()
 
     def nudge(self) -> None:
         """Something happened at the backend that may have been this job's end."""
@@ -86,7 +92,8 @@ class Following:
             await self._woken()
             if self._progressed and on_progress is not None:
                 self._progressed = False
-                await on_progress(self._execution.progress)
+                preview, self._preview = self._preview, None
+                await on_progress(replace(self._execution.progress, preview=preview))
             if time.monotonic() >= self._next_look:
                 seen = await self._look()
                 if isinstance(seen, _Ended):

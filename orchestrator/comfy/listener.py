@@ -6,6 +6,7 @@ everybody.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
@@ -14,7 +15,7 @@ from uuid import uuid4
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from orchestrator.comfy.messages import Message, PreviewFrame, Unknown, parse_frame, parse_message
+from orchestrator.comfy.messages import FEATURES, Message, PreviewFrame, Unknown, parse_frame, parse_message
 from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.errors import BackendLost
 
@@ -128,6 +129,7 @@ class Listener:
         self._tried.set()
         log.info('Connected to backend "%s"', self._name)
         self._on_open()
+        await socket.send(json.dumps({"type": "feature_flags", "data": FEATURES}))
         async for frame in socket:
             message = parse_message(frame) if isinstance(frame, str) else parse_frame(frame)
             if isinstance(message, Unknown):

@@ -106,10 +106,15 @@ class ExecutionInterrupted:
 
 @dataclass(frozen=True)
 class PreviewFrame:
-    """A picture in a binary frame: a preview, or a SaveImageWebsocket node's output. `format` is jpeg or png."""
+    """A picture in a binary frame: a preview, or a SaveImageWebsocket node's output. `format` is jpeg or png.
+
+    Servers that know our features say whose it is and which node's; others leave that open.
+    """
 
     format: str
     data: bytes
+    prompt_id: str | None = None
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -133,8 +138,12 @@ Message: TypeAlias = (
     | Unknown
 )
 
-_PREVIEW_EVENT = 1
+_PREVIEW_EVENT, _DESCRIBED_PREVIEW_EVENT = 1, 4
 _FORMATS = {1: "jpeg", 2: "png"}
+_MIME_TYPES = {"image/jpeg": "jpeg", "image/png": "png"}
+_LARGEST_METADATA = 65_536
+FEATURES = {"supports_preview_metadata": True}
+"""What we say of ourselves when a socket opens, so that previews come with their job's id."""
 
 
 def parse_message(text: str) -> Message:
@@ -155,11 +164,25 @@ def message_of(kind: str, data: Mapping[str, object]) -> Message:
 
 
 def parse_frame(data: bytes) -> PreviewFrame | Unknown:
-    """One binary frame: 4 bytes event type, 4 bytes format (both big-endian), then the picture."""
-    if len(data) < 8 or int.from_bytes(data[:4]) != _PREVIEW_EVENT:
+    """One binary frame: 4 bytes event type and 4 bytes format, both big-endian, then the picture; or, of a preview with
+    metadata, 4 bytes event type, 4 bytes length of a JSON object, that object, then the picture."""
+    if len(data) < 8:
         return Unknown("binary")
-    picture_format = _FORMATS.get(int.from_bytes(data[4:8]))
-    return PreviewFrame(picture_format, data[8:]) if picture_format else Unknown("binary")
+    event, number = int.from_bytes(data[:4]), int.from_bytes(data[4:8])
+    if event == _PREVIEW_EVENT and number in _FORMATS:
+        return PreviewFrame(_FORMATS[number], data[8:])
+    if event == _DESCRIBED_PREVIEW_EVENT and number <= min(_LARGEST_METADATA, len(data) - 8):
+        return _described(data[8 : 8 + number], data[8 + number :])
+    return Unknown("binary")
+
+
+def _described(metadata: bytes, picture: bytes) -> PreviewFrame | Unknown:
+    try:
+        said = _mapping(json.loads(metadata))
+        picture_format = _MIME_TYPES[_text(said.get("image_type", "image/jpeg"))]
+        return PreviewFrame(picture_format, picture, _text(said["prompt_id"]), _optional(said.get("node_id")))
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return Unknown("binary")
 
 
 def _typed(kind: str, data: Mapping[str, object]) -> Message:

@@ -8,6 +8,8 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
+from typing import Literal
+from urllib.parse import quote
 from uuid import uuid4
 
 import aiohttp
@@ -133,10 +135,10 @@ class Wire:
         """The whole of `GET /queue` as it comes, with the graphs of the jobs that run or wait."""
         return (await self._get("/queue")).decode(errors="replace")
 
-    async def upload(self, data: bytes, folder: str, name: str) -> None:
-        """POST /upload/image into the temp folder. Raises GraphRejected when the backend does not take the picture."""
+    async def upload(self, data: bytes, folder: str, name: str, kind: Literal["temp", "input"] = "temp") -> None:
+        """POST /upload/image, below the folder of that kind. Raises GraphRejected when the picture is not taken."""
         boundary = uuid4().hex
-        head, tail = _around_file(folder, name, boundary)
+        head, tail = _around_file(kind, folder, name, boundary)
         headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
             "Content-Length": str(len(head) + len(data) + len(tail)),
@@ -156,6 +158,40 @@ class Wire:
     async def system_stats(self) -> object:
         """The decoded answer to GET /system_stats."""
         return self._decode(await self._get("/system_stats"), "/system_stats")
+
+    async def extensions(self) -> frozenset[str]:
+        """The JavaScript files that the editor loads, as paths of URLs; none where there is no editor."""
+        status, data = await self._call("GET", "/extensions")
+        if status == 404:
+            return frozenset()
+        self._require_success(status, "GET /extensions")
+        return frozenset(str(path) for path in _list(self._decode(data, "/extensions")))
+
+    async def user_files(self, folder: str) -> list[str]:
+        """The names of the files in a folder of the editor's user, the newest first."""
+        status, data = await self._call("GET", "/userdata", query={"dir": folder, "full_info": "true"})
+        if status == 404:
+            return []
+        self._require_success(status, "GET /userdata")
+        files = [item for item in _list(self._decode(data, "/userdata")) if isinstance(item, Mapping)]
+        changed = sorted(files, key=lambda item: float(item.get("modified") or 0), reverse=True)
+        return [str(item.get("path")) for item in changed]
+
+    async def put_user_file(self, path: str, data: bytes) -> None:
+        """Writes a file of the editor's user, over one that is there."""
+        status, _ = await self._call("POST", f"/userdata/{quote(path, safe='')}", data=_in_pieces(b"", data, b""))
+        self._require_success(status, "POST /userdata")
+
+    async def forget_opened(self, jobs: Sequence[str]) -> None:
+        """POST /orchestrator/opened/forget of our pack: the pictures of these jobs are deleted."""
+        status, _ = await self._call("POST", "/orchestrator/opened/forget", body={"jobs": list(jobs)})
+        self._require_success(status, "POST /orchestrator/opened/forget")
+
+    async def delete_user_file(self, path: str) -> None:
+        """Deletes a file of the editor's user; one that is gone is no fault."""
+        status, _ = await self._call("DELETE", f"/userdata/{quote(path, safe='')}")
+        if status != 404:
+            self._require_success(status, "DELETE /userdata")
 
     async def delete_queued(self, prompt_id: str) -> None:
         """Takes a waiting job out of the queue; a running one stays."""
@@ -243,9 +279,9 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _around_file(folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:
+def _around_file(kind: str, folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:
     """What stands before and after the file in the form that `POST /upload/image` takes."""
-    fields = {"type": "temp", "subfolder": folder, "overwrite": "true"}
+    fields = {"type": kind, "subfolder": folder, "overwrite": "true"}
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
         for field, value in fields.items()

@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.settings import Settings
 
 _SECONDS = 10.0
-_KEY_VARIABLE = "ORCHESTRATOR_KEY"
+_KEY_VARIABLE = "ORCHESTRATOR_API_KEY"
 _ANY_HOST = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - asked, not listened on
 
 

@@ -4,10 +4,12 @@ A key is printed once, alone on the standard output, so that a script can take i
 """
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.app import keys_of, webhook_signer
 from orchestrator.callers.caller import Limits, Right
@@ -15,6 +17,7 @@ from orchestrator.callers.keys import ApiKey
 from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings
 
+N = TypeVar("N", int, float)
 Read = Callable[[argparse.Namespace], Settings]
 """The settings that the options name."""
 
@@ -23,7 +26,9 @@ def register(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", settings: Read
 ) -> Sequence[argparse.ArgumentParser]:
     """Adds `keys` and its commands; answers those that take the options of settings."""
-    actions = commands.add_parser("keys", help="API keys: add, list, replace, revoke").add_subparsers(required=True)
+    actions = commands.add_parser("keys", help="API keys: add, limit, list, replace, revoke").add_subparsers(
+        required=True
+    )
     add = actions.add_parser("add", help="make a key and show it, once")
     add.add_argument("name", help="what logs, metrics and these commands call its holder")
     add.add_argument(
@@ -35,17 +40,15 @@ def register(
         help="rights besides running widgets",
     )
     add.add_argument("--no-run", action="store_true", help="a key that runs nothing, such as one that only watches")
-    add.add_argument("--rate", type=int, help="runs that may be asked for in a minute")
-    add.add_argument("--jobs", type=int, help="jobs that have not ended, at once")
-    add.add_argument("--megapixels", type=float, help="largest picture to be painted, in 10^6 pixels")
-    add.add_argument("--steps", type=int, help="most sampling steps of a job")
-    add.add_argument(
-        "--priority", choices=("high", "normal", "low"), default="normal", help="the highest that it may ask for"
-    )
+    limit = actions.add_parser("limit", help="change limits of a key, those that are given; `none` takes one away")
+    limit.add_argument("name")
+    for command in (add, limit):
+        _add_limits(command)
+    limit.set_defaults(run=lambda options: _limit(options, settings(options).data))
     add.set_defaults(run=lambda options: _add(options, settings(options).data))
     listing = actions.add_parser("list", help="the keys that there are, without the keys themselves")
     listing.set_defaults(run=lambda options: _list(settings(options).data))
-    made = [add, listing]
+    made = [add, limit, listing]
     for name, text, run in (
         ("replace", "another key for the same holder; the old one is void at once", _replace),
         ("revoke", "the key is void at once", _revoke),
@@ -68,14 +71,50 @@ def _webhook_secret(options: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _add_limits(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--rate", help="runs that may be asked for in a minute")
+    command.add_argument("--jobs", help="jobs that have not ended, at once")
+    command.add_argument("--megapixels", help="largest picture to be painted, in 10^6 pixels")
+    command.add_argument("--steps", help="most sampling steps of a job")
+    command.add_argument(
+        "--priority", choices=("high", "normal", "low"), help="the highest that it may ask for (normal)"
+    )
+
+
+def _limits(options: argparse.Namespace, before: Limits) -> Limits:
+    """Those before, but for what the options say. Raises SettingsError."""
+    priority = options.priority or before.priority
+    return Limits(
+        _number("rate", options.rate, int, before.rate),
+        _number("jobs", options.jobs, int, before.jobs),
+        _number("megapixels", options.megapixels, float, before.megapixels),
+        _number("steps", options.steps, int, before.steps),
+        priority,
+    )
+
+
+def _number(name: str, given: str | None, kind: Callable[[str], N], before: N | None) -> N | None:
+    if given is None:
+        return before
+    if given == "none":
+        return None
+    try:
+        value = kind(given)
+    except ValueError:
+        value = kind("0")
+    if not 0 < value < math.inf:
+        raise SettingsError(f"--{name} must be a number above 0, or none; it is {given!r}")
+    return value
+
+
 def _add(options: argparse.Namespace, data: Path) -> int:
-    for name in ("rate", "jobs", "megapixels", "steps"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise SettingsError(f"--{name} must be more than 0, and is {value:g}")
     rights = frozenset(map(Right, options.may)) | (frozenset() if options.no_run else {Right.RUN})
-    limits = Limits(options.rate, options.jobs, options.megapixels, options.steps, options.priority)
-    _show(keys_of(data).add(options.name, rights, limits))
+    _show(keys_of(data).add(options.name, rights, _limits(options, Limits())))
+    return 0
+
+
+def _limit(options: argparse.Namespace, data: Path) -> int:
+    print(_line(keys_of(data).limit(options.name, lambda before: _limits(options, before))))
     return 0
 
 

@@ -30,7 +30,7 @@ class Backend:
         self._prompts = Prompts(self._announce)
         pack_server = PackServer(self._sockets.post)
         setting = replace(setting, server=pack_server.module())
-        self._engine = Engine(setting, self._prompts, monitor, self._sockets.post, broken)
+        self._engine = Engine(setting, self._prompts, monitor, self._sockets.post, broken, self._sockets.show)
         parts = Parts(setting.folders, self._prompts, monitor, self._engine, self._sockets, pack_server)
         self.app = make_app(parts, loopback=loopback)
         """Serve this, between `start` and `close`."""

@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from orchestrator.embedded import lora, text_encoder, unet, vae
 from orchestrator.embedded.hosting import Host
 from orchestrator.embedded.monitor import Monitor
+from orchestrator.embedded.previewing import Mixture, fitted
 from orchestrator.embedded.schedule import NoiseLevels
 from orchestrator.embedded.text import Token, chunks
 from orchestrator.embedded.tokenizer import clip_tokenizer
@@ -40,6 +42,11 @@ class Checkpoint:
     unet: lora.Patched
     text: lora.Patched
     vae: vae.Vae
+
+    @cached_property
+    def mixture(self) -> Mixture:
+        """Fitted when it is first asked for."""
+        return fitted(self.vae.encode)
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -139,6 +146,10 @@ class Model:
     def unet(self) -> Any:
         """diffusers' module with these LoRAs merged in; it stays so until another chain is asked for."""
         return self.shelf.checkpoint(self.file).unet.with_loras(self.loras)
+
+    def mixture(self) -> Mixture:
+        """How its latents look, cheaply."""
+        return self.shelf.checkpoint(self.file).mixture
 
     def get_model_object(self, name: str) -> Any:
         """What packs ask of ComfyUI's model: `latent_format` (with process_in and process_out) or `model_sampling`."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from orchestrator.embedded.catalogue import Catalogue
-from orchestrator.embedded.executor import Executor, Tell
+from orchestrator.embedded.executor import Executor, Show, Tell
 from orchestrator.embedded.folders import Folders
 from orchestrator.embedded.monitor import Monitor
 from orchestrator.embedded.packs import Packs, load_packs
@@ -54,11 +54,13 @@ class Engine:
         monitor: Monitor,
         tell: Tell,
         failed: Callable[[], None],
+        show: Show = lambda *_: None,
     ) -> None:
         self._setting = setting
         self._prompts = prompts
         self._monitor = monitor
         self._tell = tell
+        self._show = show
         self._failed = failed
         self._loaded: _Loaded | None = None
         self._ready = threading.Event()
@@ -124,7 +126,8 @@ class Engine:
         if self._setting.packs is not None:
             packs = load_packs(self._setting.packs, folders, self._setting.server)
         catalogue = {kind.name: kind for kind in (*core_classes(folders, shelf, self._monitor), *packs.classes)}
-        return _Loaded(catalogue, packs, Executor(catalogue, self._monitor, folders, self._tell), shelf.clear)
+        executor = Executor(catalogue, self._monitor, folders, self._tell, self._show)
+        return _Loaded(catalogue, packs, executor, shelf.clear)
 
     def _turn(self, loaded: _Loaded) -> None:
         """One prompt, or the chores of an idle minute."""

@@ -11,11 +11,14 @@ from orchestrator.embedded.caching import OutputCache, is_link, keys
 from orchestrator.embedded.catalogue import Catalogue, NodeClass, Result, Runner
 from orchestrator.embedded.folders import Folders
 from orchestrator.embedded.foreign import Failed, Interrupted, attempt
-from orchestrator.embedded.monitor import Monitor
+from orchestrator.embedded.monitor import Look, Monitor
 from orchestrator.embedded.prompts import Outcome, Prompt
 
 Tell: TypeAlias = Callable[[str, Mapping[str, Any], str | None], None]
 """Sends a message of a kind to one client (None: to all)."""
+
+Show: TypeAlias = Callable[[Look, Mapping[str, Any], str | None], None]
+"""Offers a look at what a node makes, with that node's metadata, to one client."""
 
 
 class _Progress:
@@ -156,7 +159,12 @@ class _Run:
 
     def _call(self, node_id: str, kind: NodeClass, inputs: dict[str, Any]) -> Result | Failed:
         monitor = self._executor.monitor
-        monitor.listen(lambda done, total: self._progress.step(node_id, done, total))
+        shown = {"node_id": node_id, "display_node_id": node_id, "parent_node_id": None, "real_node_id": node_id}
+        shown["prompt_id"] = self._prompt.prompt_id
+        monitor.listen(
+            lambda done, total: self._progress.step(node_id, done, total),
+            lambda look: self._executor.show(look, shown, self._prompt.client),
+        )
         try:
             monitor.check()
             runner = attempt(self._executor.runner, node_id, kind)
@@ -204,10 +212,13 @@ class _Run:
 class Executor:
     """Runs prompts one after another; keeps results and node objects of the last one."""
 
-    def __init__(self, catalogue: Catalogue, monitor: Monitor, folders: Folders, tell: Tell) -> None:
+    def __init__(
+        self, catalogue: Catalogue, monitor: Monitor, folders: Folders, tell: Tell, show: Show = lambda *_: None
+    ) -> None:
         self.catalogue = catalogue
         self.monitor = monitor
         self.tell = tell
+        self.show = show
         self.cache = OutputCache()
         self.now: tuple[str | None, str] | None = None
         self._folders = folders

@@ -79,11 +79,16 @@ class Host:
         guidance = Guidance(unet, self._model.shelf.levels, self._monitor.check, beside)
         session, total = _Session(guidance, run, latent), len(run.sigmas) - 1
 
+        estimate = latent
+
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            return run.guide(session, x, sigma)
+            nonlocal estimate
+            estimate = run.guide(session, x, sigma)
+            return estimate
 
         def report(step: int) -> None:
             self._monitor.step(step + 1, total)
+            self._monitor.show(lambda: self._model.mixture().picture(estimate))
 
         x = latent + run.noise * run.sigmas[0]
         if callable(run.solver):

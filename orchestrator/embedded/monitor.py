@@ -1,12 +1,19 @@
-"""Between a running node and the outside: steps go out, the wish to stop comes in. Knows no node and no socket."""
+"""Between a running node and the outside: steps and previews go out, the wish to stop comes in. Knows no node and no
+socket.
+"""
 
 import threading
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.embedded.foreign import Interrupted
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 Listener: TypeAlias = Callable[[int, int], None]
+Look: TypeAlias = "Callable[[], Image]"
+"""Makes a preview, if somebody wants one."""
 
 
 class Monitor:
@@ -17,6 +24,7 @@ class Monitor:
         self._running: str | None = None
         self._stop: str | None = None
         self._listener: Listener | None = None
+        self._viewer: Callable[[Look], None] | None = None
 
     def begin(self, prompt_id: str) -> None:
         """A prompt starts to run."""
@@ -28,9 +36,9 @@ class Monitor:
         with self._lock:
             self._running = self._stop = None
 
-    def listen(self, listener: Listener | None) -> None:
-        """Who is told the steps of the node that runs now."""
-        self._listener = listener
+    def listen(self, listener: Listener | None, viewer: Callable[[Look], None] | None = None) -> None:
+        """Who is told the steps of the node that runs now, and who may look at what it makes."""
+        self._listener, self._viewer = listener, viewer
 
     def interrupt(self, prompt_id: str | None = None) -> bool:
         """Asks the running prompt to stop, if it is the one named (or whichever, for None); tells whether it was."""
@@ -51,3 +59,8 @@ class Monitor:
         self.check()
         if self._listener is not None:
             self._listener(done, total)
+
+    def show(self, look: Look) -> None:
+        """What a node makes can be looked at by now."""
+        if self._viewer is not None:
+            self._viewer(look)

@@ -92,5 +92,15 @@ def sample(
     x = inner + noise * ((1 + sigmas[0] ** 2).sqrt() if at_top else sigmas[0])
     total = len(sigmas) - 1
     step_noise = _step_noise(settings, x, sigmas)
-    sampled = solve(settings.sampler, denoise, x, sigmas, lambda step: monitor.step(step + 1, total), step_noise)
-    return sampled / LATENT_SCALE
+    estimate = inner
+
+    def watched(x: Tensor, sigma: Tensor) -> Tensor:
+        nonlocal estimate
+        estimate = denoise(x, sigma)
+        return estimate
+
+    def report(step: int) -> None:
+        monitor.step(step + 1, total)
+        monitor.show(lambda: model.mixture().picture(estimate))
+
+    return solve(settings.sampler, watched, x, sigmas, report, step_noise) / LATENT_SCALE

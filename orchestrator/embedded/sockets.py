@@ -4,19 +4,27 @@ Messages may be posted from any thread. A client that does not read is cut off i
 """
 
 import asyncio
+import io
 import json
 import logging
+import struct
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
 from aiohttp import WSMsgType, web
 
+from orchestrator.embedded.monitor import Look
+
 _log = logging.getLogger(__name__)
 
 _BACKLOG = 2000
 _SEND_DEADLINE = 30.0
 _HEARTBEAT = 30.0
+_PREVIEW_SECONDS = 0.1
+_PREVIEW_BACKLOG = 20
+_PREVIEW_QUALITY = 80
 
 
 class _Client:
@@ -24,9 +32,16 @@ class _Client:
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
         self.socket = socket
-        self._waiting: asyncio.Queue[str] = asyncio.Queue(_BACKLOG)
+        self.reads_metadata = False
+        """Whether it has said that it reads previews with metadata."""
+        self._waiting: asyncio.Queue[str | bytes] = asyncio.Queue(_BACKLOG)
 
-    def post(self, text: str) -> bool:
+    @property
+    def is_behind(self) -> bool:
+        """True while it has so much to read that previews are better left out."""
+        return self._waiting.qsize() > _PREVIEW_BACKLOG
+
+    def post(self, text: str | bytes) -> bool:
         """False when the client has stopped reading."""
         if self._waiting.full():
             return False
@@ -39,7 +54,7 @@ class _Client:
             while True:
                 text = await self._waiting.get()
                 async with asyncio.timeout(_SEND_DEADLINE):
-                    await self.socket.send_str(text)
+                    await (self.socket.send_str(text) if isinstance(text, str) else self.socket.send_bytes(text))
         except (ConnectionError, TimeoutError) as error:
             _log.info("A websocket client is gone: %s", error)
 
@@ -53,6 +68,7 @@ class Sockets:
         self._loop = loop
         self._greet = greet
         self._clients: dict[str, _Client] = {}
+        self._shown = 0.0
 
     def post(self, kind: str, data: Mapping[str, Any], client: str | None = None) -> None:
         """Queues a message to one client (dropped when it is not connected) or, for None, to all."""
@@ -60,7 +76,19 @@ class Sockets:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deliver, text, client)
 
-    def _deliver(self, text: str, client: str | None) -> None:
+    def show(self, look: Look, metadata: Mapping[str, Any], client: str | None) -> None:
+        """Looks, and queues the picture to one client; not too often, and only if that is there and keeps up."""
+        found = self._clients.get(client) if client is not None else None
+        now = time.monotonic()
+        if found is None or found.is_behind or now - self._shown < _PREVIEW_SECONDS or self._loop.is_closed():
+            return
+        self._shown = now
+        file = io.BytesIO()
+        look().save(file, "JPEG", quality=_PREVIEW_QUALITY)
+        frame = _described(metadata, file.getvalue()) if found.reads_metadata else _plain(file.getvalue())
+        self._loop.call_soon_threadsafe(self._deliver, frame, client)
+
+    def _deliver(self, text: str | bytes, client: str | None) -> None:
         names = list(self._clients) if client is None else [client]
         for name in names:
             found = self._clients.get(name)
@@ -94,6 +122,8 @@ class Sockets:
         except json.JSONDecodeError:
             return
         if isinstance(said, dict) and said.get("type") == "feature_flags":
+            flags = said.get("data")
+            client.reads_metadata = isinstance(flags, dict) and flags.get("supports_preview_metadata") is True
             client.post(json.dumps({"type": "feature_flags", "data": FEATURES}))
 
     async def close(self) -> None:
@@ -103,4 +133,15 @@ class Sockets:
         await asyncio.gather(*closing, return_exceptions=True)
 
 
-FEATURES = {"supports_preview_metadata": False, "max_upload_size": 104857600}
+FEATURES = {"supports_preview_metadata": True, "max_upload_size": 104857600}
+
+
+def _plain(jpeg: bytes) -> bytes:
+    """ComfyUI's binary message 1: a preview, of format 1 (JPEG)."""
+    return struct.pack(">II", 1, 1) + jpeg
+
+
+def _described(metadata: Mapping[str, Any], jpeg: bytes) -> bytes:
+    """ComfyUI's binary message 4: a preview behind a JSON object that says whose it is."""
+    said = json.dumps({**metadata, "image_type": "image/jpeg"}).encode()
+    return struct.pack(">II", 4, len(said)) + said + jpeg

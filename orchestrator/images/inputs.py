@@ -1,6 +1,7 @@
-"""The pictures that unfinished jobs need, as files: a folder a job, from its acceptance to its end.
+"""The pictures that jobs need, as files: a folder a job, from its acceptance until the job is forgotten.
 
-Files outlive the process, so that a job can run after a restart or at another try. Must not know what they show.
+Files outlive the process, so that a job can run after a restart or at another try, and be opened in the editor as it
+ran when it has ended. Must not know what they show.
 """
 
 import asyncio
@@ -9,7 +10,9 @@ import re
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeAlias
 
 from orchestrator.errors import StorageError, StorageFull
 
@@ -18,12 +21,18 @@ _NAME = re.compile(r"[0-9a-f]{64}\.png", re.ASCII)
 
 _YOUNG_SECONDS = 60.0
 
+Ids: TypeAlias = Callable[[], Awaitable[frozenset[str]]]
+
 
 class InputFiles:
-    """Keeps pictures by job id (a UUID) and file name (`Picture.name`) below `folder`."""
+    """Keeps pictures by job id (a UUID) and file name (`Picture.name`) below `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    Those of ended jobs may fill `limit_bytes`; with 0 they go when the job ends.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int = 0) -> None:
         self._folder = folder
+        self._limit = limit_bytes
 
     async def keep(self, job_id: str, pictures: Mapping[str, bytes]) -> None:
         """Writes the job's pictures; they stay until `drop`. Raises StorageFull or StorageError."""
@@ -42,13 +51,26 @@ class InputFiles:
         """Deletes the job's pictures, if there are any."""
         await asyncio.to_thread(shutil.rmtree, self._path(job_id), ignore_errors=True)
 
-    async def sweep(self, unfinished: Callable[[], Awaitable[frozenset[str]]]) -> int:
-        """Deletes what jobs have left that have ended without a `drop`; how many. `unfinished` tells who has not.
+    async def end(self, job_id: str) -> None:
+        """The job has ended: its pictures stay as long as it is remembered, while there is room."""
+        if not self._limit:
+            await self.drop(job_id)
+
+    async def sweep(self, kept: Ids, unfinished: Ids) -> int:
+        """Deletes the pictures of jobs that are not `kept` any more, then the oldest of those not `unfinished` that are
+        more than there is room for; of how many jobs.
 
         What is younger than a minute is left alone: its job may be on the way to being kept.
         """
         old = await asyncio.to_thread(self._old, time.time() - _YOUNG_SECONDS)
-        left = old - await unfinished()
+        remembered = await kept()
+        needed = await unfinished()
+        left = [job_id for job_id in old if job_id not in remembered]
+        room = self._limit
+        for job_id, size in old.items():
+            if job_id in remembered and job_id not in needed:
+                room -= size
+                left += [job_id] if room < 0 else []
         for job_id in left:
             await self.drop(job_id)
         return len(left)
@@ -68,12 +90,17 @@ class InputFiles:
                 raise StorageFull from error
             raise StorageError(f"The job's pictures could not be written: {error}") from error
 
-    def _old(self, before: float) -> frozenset[str]:
+    def _old(self, before: float) -> dict[str, int]:
+        """Bytes by job, the newest first."""
         if not self._folder.exists():
-            return frozenset()
-        return frozenset(
-            path.name for path in self._folder.iterdir() if _JOB.fullmatch(path.name) and path.stat().st_mtime < before
-        )
+            return {}
+        folders = [path for path in self._folder.iterdir() if _JOB.fullmatch(path.name)]
+        found = []
+        for folder in folders:
+            with suppress(FileNotFoundError):
+                files = [path.stat().st_size for path in folder.iterdir()]
+                found.append((folder.stat().st_mtime, folder.name, sum(files)))
+        return {name: size for changed, name, size in sorted(found, reverse=True) if changed < before}
 
 
 def _checked(pattern: re.Pattern[str], name: str) -> str:

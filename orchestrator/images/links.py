@@ -25,6 +25,10 @@ class LinkSigner:
         self.base_url = base_url.rstrip("/")
         self._path = path
 
+    def beside(self, path: str) -> "LinkSigner":
+        """A signer of links to another route of the same service."""
+        return LinkSigner(self._secret, self.base_url, path)
+
     def url(self, key: str, expires_at: float) -> str:
         """The public URL of what is kept as `key` (of URL-safe characters) until `expires_at`."""
         expires = math.ceil(expires_at)

@@ -47,7 +47,7 @@ def require_latent_mask(
 ) -> None:
     """Raises InvalidParameters naming the mask (or `field`) if a run with it would repaint nothing.
 
-    Takes 30 to 200 ms for 12 megapixels: call it in `PictureThreads`.
+    Takes up to 200 ms for 12 megapixels: call it in `PictureThreads`.
     """
     name = field or mask.field
     painted = bool(mask.region.all()) if invert else not mask.region.any()
@@ -57,11 +57,31 @@ def require_latent_mask(
     if painted:
         message = "The mask has no white pixel; paint the region to repaint white, or set inpainting_mask_invert to 1."
         raise wrong(name, message)
+    if keeps_surely(mask.region, blur=blur, invert=invert):
+        return
     if not latent_cells(mask.region, blur=blur, invert=invert, padding=padding):
         colour = "black (inpainting_mask_invert is 1)" if invert else "white"
         advice = "draw it thicker" if not blur else f"draw it thicker or lower mask_blur (now {blur})"
         lost = f"The {colour} region of the mask is too thin: nothing of it is left in the model's grid of 8x8 pixels"
         raise wrong(name, f"{lost}; {advice}; {sure_diameter(blur)} pixels across are always enough.")
+
+
+def keeps_surely(region: NDArray[np.bool_], *, blur: int, invert: bool) -> bool:
+    """True only where a latent cell is repainted for sure, told in a fraction of the time that `latent_cells` takes.
+
+    That is where a square is all to be repainted that holds whatever one cell is made of, wherever its grid lies: the
+    bicubic window, 32 pixels at 8 a cell and fewer where a box is enlarged, the blur's reach beyond it, and a cell.
+    """
+    side = math.ceil((32 + 2 * int(2.5 * blur + 0.5) + _CELL + 1) / _CELL)
+    high, wide = region.shape[0] // _CELL, region.shape[1] // _CELL
+    if min(high, wide) < side:
+        return False
+    blocks = region[: high * _CELL, : wide * _CELL].reshape(high, _CELL, wide, _CELL)
+    whole = ~blocks.any(axis=(1, 3)) if invert else blocks.all(axis=(1, 3))
+    sums = np.zeros((high + 1, wide + 1), np.int64)
+    sums[1:, 1:] = whole.cumsum(axis=0).cumsum(axis=1)
+    squares = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    return bool((squares == side * side).any())
 
 
 def sure_diameter(blur: int) -> int:

@@ -1,4 +1,4 @@
-"""Writing PNG files quickly, in bands, and taking the metadata out of one. Must not know what the pictures are for.
+"""Writing PNG files quickly, in bands, and changing the metadata of one. Must not know what the pictures are for.
 
 Why not Pillow's encoder: it tries five filters on every row whatever the level, 30 ms for 512x512 and 2.2 s for a noisy
 12-megapixel picture. Here it is one filter and a run-length deflate: about a third of the time and no larger.
@@ -7,7 +7,8 @@ Why not Pillow's encoder: it tries five filters on every row whatever the level,
 import io
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +46,12 @@ def encode_png(image: Image.Image) -> bytes:
     return out.getvalue()
 
 
-def strip_png(data: bytes) -> bytes:
-    """The same picture, bit for bit, with the chunks that make it up and no others.
+def strip_png(data: bytes, texts: Mapping[str, str] | None = None) -> bytes:
+    """The same picture, bit for bit, with the chunks that make it up and no others but `texts`, by keyword.
 
-    Raises ValueError if `data` is not a whole PNG.
+    A text chunk holds Latin-1. Raises ValueError if `data` is not a whole PNG.
     """
-    return _with_chunks(data, _KEPT)
+    return _with_chunks(data, _KEPT, texts or {})
 
 
 def plain_png(data: bytes) -> bytes | None:
@@ -66,12 +67,16 @@ def plain_png(data: bytes) -> bytes | None:
     return plain if len(plain) <= height * (3 * width + 1) + _BAND_BYTES else None
 
 
-def _with_chunks(data: bytes, kinds: frozenset[bytes]) -> bytes:
-    out = io.BytesIO()
+def _with_chunks(data: bytes, kinds: frozenset[bytes], texts: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    out, view = io.BytesIO(), memoryview(data)
     out.write(SIGNATURE)
     for kind, start, end in _chunks(data):
         if kind in kinds:
-            out.write(data[start:end])
+            for at in range(start, end, _BAND_BYTES):
+                out.write(view[at : min(end, at + _BAND_BYTES)])
+        if kind == b"IHDR":
+            for keyword, text in texts.items():
+                _write_chunk(out, b"tEXt", keyword.encode("latin-1") + b"\0" + text.encode("latin-1"))
     return out.getvalue()
 
 

@@ -81,15 +81,18 @@ class JobEngine(Protocol):
     async def cancel(self, job_id: str) -> Cancellation | None:
         """Cancels this job and no other; None when there is none."""
 
-    def events(self, job_id: str, after: int = 0) -> AsyncGenerator[Event, None]:
+    def events(self, job_id: str, after: int = 0, *, previews: bool = False) -> AsyncGenerator[Event, None]:
         """What happened since the event number `after`, and what happens from now; ends with the terminal state.
 
         The events of a job that ended long ago, and those from before a restart, shrink to the state as it is. Nothing
-        comes for an unknown job, nor to those who have heard the end.
+        comes for an unknown job, nor to those who have heard the end. With `previews` the newest preview is told, too.
         """
 
     async def unfinished(self) -> frozenset[str]:
         """The ids of the jobs that have not ended."""
+
+    async def kept(self) -> frozenset[str]:
+        """The ids of all jobs that `get` knows."""
 
     async def stats(self) -> Stats:
         """Depth and speed of the queue."""
@@ -143,6 +146,10 @@ class Lease(Protocol):
     """Set when somebody wants the job cancelled, or when the lease was lost."""
     lost: bool
     """True when the job is another's by now: what it does at its backend is that one's affair."""
+
+    @property
+    def watched(self) -> bool:
+        """True while somebody would be told of previews."""
 
     async def progress(self, happening: Happening) -> None:
         """Tells listeners. Cheap; what is told may be lost in a crash."""

@@ -57,6 +57,8 @@ class JobSpec:
     """The checkpoint, then the LoRAs."""
     inputs: tuple[str, ...] = ()
     """File names of its pictures, in the job's own folder of inputs."""
+    workflow: str = ""
+    """The graph as ComfyUI's editor opens it, in JSON; "" for a job of before that was kept."""
     ignored: tuple[str, ...] = ()
     """The caller's keys that are no parameters."""
     priority: int = 1
@@ -186,6 +188,8 @@ class Job:
     """Seconds since the epoch."""
     delivery: Delivery | None = None
     """None where no webhook is to be told."""
+    backend: str = ""
+    """The name of the one that it runs at, or ran at last."""
 
     @property
     def id(self) -> str:
@@ -206,7 +210,18 @@ class Requeued:
     """The run that comes."""
 
 
-Happening = Requeued | State
+@dataclass(frozen=True)
+class Preview:
+    """What the image looks like so far. Told to those who ask for it, the newest alone, and not kept."""
+
+    kind: Literal["preview"] = field(default="preview", kw_only=True)
+    image: str
+    """A data URL."""
+    node: str = ""
+    """Title of the node that makes it."""
+
+
+Happening = Requeued | Preview | State
 """What a listener is told. A state is the whole of it as of then: who missed some knows all from the next."""
 
 

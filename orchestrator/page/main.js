@@ -103,7 +103,7 @@ function complain(text) {
 async function choose(name, byHand = false) {
   const entry = widgets.find((one) => one.name === name) ?? widgets[0];
   const schema = await service.schema(entry.name);
-  const kept = form && (await form.files());
+  const kept = form?.surfaces[0]?.file;
   widget = entry;
   form = new Form(schema, known);
   byId("widget").value = entry.name;
@@ -114,7 +114,7 @@ async function choose(name, byHand = false) {
   byId("input").replaceChildren(...form.surfaces.map((surface) => surface.element));
   byId("tab-input").parentElement.hidden = form.surfaces.length === 0;
   byId("run").disabled = byId("curl").disabled = Boolean(current);
-  if (kept?.image && form.surfaces[0]) await form.surfaces[0].open(kept.image);
+  if (kept && form.surfaces[0]) await form.surfaces[0].open(kept);
   if (!shown && !current) byId("result").replaceChildren(make("p", { class: "note" }, "Your picture appears here."));
   turnTo(form.surfaces.length && !current ? "input" : "result");
   const address = `?widget=${encodeURIComponent(entry.name)}`;
@@ -207,6 +207,8 @@ function setRunning(isRunning) {
 function show(record) {
   if (current && record.id === current.record.id) {
     byId("result").replaceChildren(current.progress.element);
+  } else if (!hasEnded(record) && !current) {
+    return trying(() => follow(record));
   } else {
     const actions = { repaint, reuse, keepSeed, curl: copyRun, workflow: saveWorkflow };
     const wrapped = Object.fromEntries(Object.entries(actions).map(([name, act]) => [name, (one) => trying(() => act(one))]));

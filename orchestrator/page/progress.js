@@ -31,8 +31,8 @@ export class Progress {
   }
 
   #show(event) {
-    const source = event.image ?? event.url ?? event.preview ?? event.data;
-    if (typeof source !== "string" || !source.startsWith("data:image/")) return;
+    const source = Object.values(event).find((text) => typeof text === "string" && text.startsWith("data:image/"));
+    if (!source) return;
     this.preview.src = source;
     this.preview.hidden = false;
     this.waiting.hidden = true;

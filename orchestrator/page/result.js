@@ -11,7 +11,8 @@ export function showResult(run, actions) {
 }
 
 function over({ state, detail }) {
-  const text = state === "cancelled" ? "Cancelled." : detail || "The job failed.";
+  const texts = { cancelled: "Cancelled.", failed: detail || "The job failed." };
+  const text = texts[state] ?? "Not ended yet; it is shown when the other run is over.";
   return make("p", { class: state === "failed" ? "alert" : "note" }, text);
 }
 

@@ -1,11 +1,13 @@
 """Who is told what happens to jobs, and makes metrics, log lines and spans of it. Must not change what happens."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from orchestrator.jobs.job import Ended, Failed, Happening, Requeued
 from orchestrator.telemetry.logs import STAGES
 from orchestrator.telemetry.metrics import Metrics
-from orchestrator.telemetry.tracing import Tracer
+from orchestrator.telemetry.tracing import Tracer, tracer_to
 
 
 class Observer:
@@ -34,3 +36,14 @@ class Observer:
             STAGES.info("job %s: %s", job_id, happening.kind, extra={"job": job_id, **told})
             if self._tracer is not None:
                 self._tracer.job(job_id, created, told, failed=isinstance(happening, Failed))
+
+
+@asynccontextmanager
+async def observing(otlp_endpoint: str, metrics: Metrics) -> AsyncIterator[Observer]:
+    """An observer that sends spans to that collector, if one is named. Raises SettingsError without opentelemetry."""
+    tracer = tracer_to(otlp_endpoint) if otlp_endpoint else None
+    try:
+        yield Observer(metrics, tracer)
+    finally:
+        if tracer is not None:
+            await asyncio.to_thread(tracer.close)

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
 
 from yarl import URL
 
+from orchestrator.comfy.supervision import Backoff, keep_running
 from orchestrator.jobs.engine import JobEngine, Outbox
 from orchestrator.jobs.job import Job
 from orchestrator.webhooks.sender import Answer, Sender
@@ -33,7 +36,7 @@ Describe = Callable[[Job], Mapping[str, object]]
 
 @dataclass(eq=False)
 class Messenger:
-    """Looks for what is due, again and again, while `run` is awaited."""
+    """Looks for what is due, again and again, from `async with` to its end."""
 
     engine: JobEngine
     outbox: Outbox
@@ -44,8 +47,24 @@ class Messenger:
     heard: Callable[[str], None] = lambda _: None
     """Called with "delivered", "failed" (it is tried again) or "dead" after each try."""
     _under_way: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    _task: "asyncio.Task[None] | None" = None
 
-    async def run(self) -> None:
+    async def __aenter__(self) -> Self:
+        await self.sender.__aenter__()
+        run = keep_running("Webhooks", self._run, Backoff())
+        self._task = asyncio.create_task(run, name="webhooks")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+        await self.sender.__aexit__(kind, error, trace)
+
+    async def _run(self) -> None:
         """Until cancelled. Raises StorageError when the outbox cannot be read."""
         try:
             while True:

@@ -13,14 +13,17 @@ from orchestrator.comfy.graph import Graph, Link, Node
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets import definition as d
 from orchestrator.widgets.consistency import definition_faults
+from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.fit import is_drawn, parameter_faults, same_type, value_fault
+from orchestrator.widgets.offers import offer_faults, offered_samplers
 from orchestrator.widgets.widget import Widget
 
 _LORA_INPUTS = {"lora_name": "COMBO", "strength_model": "FLOAT", "strength_clip": "FLOAT"}
 
 
-def audit(name: str, definition: d.Definition, graph: Graph, catalog: Catalog) -> Widget:
-    """The widget that a folder's definition and graph make. Raises WorkflowError with one line for each fault."""
+def audit(name: str, definition: d.Definition, template: Template, catalog: Catalog) -> Widget:
+    """The widget that a folder's definition and workflow make. Raises WorkflowError with one line for each fault."""
+    graph = template.graph
     faults = list(definition_faults(definition))
     nodes, title_faults = _named_nodes(definition, graph)
     faults += title_faults
@@ -35,11 +38,13 @@ def audit(name: str, definition: d.Definition, graph: Graph, catalog: Catalog) -
         passage, passage_faults = view.passage(title)
         passages[title] = passage
         faults += passage_faults
+    offers = offered_samplers(definition, graph, nodes, catalog)
+    faults += offer_faults(definition, offers)
     faults += view.lora_faults()
     faults += view.output_faults()
     if faults:
         raise WorkflowError("\n".join(dict.fromkeys(faults)))
-    return Widget(name, definition, graph, nodes, passages)
+    return Widget(name, definition, graph, template, nodes, passages, offers)
 
 
 def graph_faults(graph: Graph, catalog: Catalog, bound: set[tuple[str, str]] | None = None) -> Iterator[str]:

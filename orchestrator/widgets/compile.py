@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from orchestrator.comfy.graph import Graph, Input, Link, Node
 from orchestrator.errors import ModelMismatch
 from orchestrator.widgets import definition as d
+from orchestrator.widgets.drawing import Changes, draw
 from orchestrator.widgets.samplers import Sampler
 from orchestrator.widgets.values import Values
 from orchestrator.widgets.widget import Widget
@@ -42,6 +43,8 @@ class CompiledGraph:
     graph: Graph
     output_node: str
     checkpoint: str
+    workflow: Mapping[str, object]
+    """The same as the editor opens it: JSON in the artist's layout, which runs as the graph."""
 
 
 def compile_graph(widget: Widget, values: Values, models: ChosenModels, pictures: Mapping[str, str]) -> CompiledGraph:
@@ -55,12 +58,19 @@ def compile_graph(widget: Widget, values: Values, models: ChosenModels, pictures
         raise ModelMismatch(f"{widget.name} runs {listed} checkpoints; this one is {models.family}")
     nodes = dict(widget.graph.nodes)
     _bind(nodes, widget, values, models, pictures)
+    left_out = _bypassed(widget.definition, values, models)
+    loaders: tuple[str, ...] = ()
     if widget.definition.loras is not None:
-        _chain_loras(nodes, widget, widget.definition.loras.node, models.loras)
-    for title in _bypassed(widget.definition, values, models):
+        title = widget.definition.loras.node
+        loaders = _chain_loras(nodes, widget, title, models.loras)
+        left_out = left_out if loaders else [title, *left_out]
+    for title in left_out:
         _leave_out(nodes, widget, title)
     output = widget.nodes[widget.definition.output]
-    return CompiledGraph(Graph(_feeding(nodes, output)), output, models.checkpoint)
+    graph = Graph(_feeding(nodes, output))
+    passage = widget.passages[widget.definition.loras.node] if widget.definition.loras is not None else {}
+    changes = Changes(frozenset(widget.nodes[title] for title in left_out), loaders, passage)
+    return CompiledGraph(graph, output, models.checkpoint, draw(widget.template, graph, changes))
 
 
 def start_at_step(steps: int, denoise: float) -> int:
@@ -118,23 +128,23 @@ def _plain(values: Values, name: str) -> str | int | float:
     return value
 
 
-def _chain_loras(nodes: dict[str, Node], widget: Widget, title: str, loras: tuple[ChosenLora, ...]) -> None:
-    if not loras:
-        _leave_out(nodes, widget, title)
-        return
+def _chain_loras(nodes: dict[str, Node], widget: Widget, title: str, loras: tuple[ChosenLora, ...]) -> tuple[str, ...]:
+    """Repeats the drawn loader, one for each LoRA; their ids."""
     drawn = widget.nodes[title]
     passage = widget.passages[title]
     consumers = list(nodes)
-    previous = drawn
+    chain: list[str] = []
     for number, lora in enumerate(loras, start=1):
-        this = drawn if number == 1 else _free_id(nodes)
+        this = drawn if number == 1 else widget.template.free_id(drawn, number - 1)
         inputs: dict[str, Input] = dict(nodes[drawn].inputs)
-        if number > 1:
-            inputs |= {name: Link(previous, slot) for slot, name in passage.items()}
+        if chain:
+            inputs |= {name: Link(chain[-1], slot) for slot, name in passage.items()}
         inputs |= {"lora_name": lora.file, "strength_model": lora.unet, "strength_clip": lora.text_encoder}
         nodes[this] = replace(nodes[drawn], inputs=inputs, title=title if number == 1 else f"{title} {number}")
-        previous = this
-    _rewire(nodes, consumers, {Link(drawn, slot): Link(previous, slot) for slot in passage})
+        chain.append(this)
+    if chain:
+        _rewire(nodes, consumers, {Link(drawn, slot): Link(chain[-1], slot) for slot in passage})
+    return tuple(chain)
 
 
 def _bypassed(definition: d.Definition, values: Values, models: ChosenModels) -> list[str]:
@@ -173,10 +183,6 @@ def _rewire(nodes: dict[str, Node], consumers: list[str], stand_ins: Mapping[Lin
 
 def _set(nodes: dict[str, Node], node: str, name: str, value: Input) -> None:
     nodes[node] = replace(nodes[node], inputs={**nodes[node].inputs, name: value})
-
-
-def _free_id(nodes: Mapping[str, Node]) -> str:
-    return str(max((int(node) for node in nodes if node.isdecimal()), default=0) + 1)
 
 
 def _feeding(nodes: Mapping[str, Node], output: str) -> dict[str, Node]:

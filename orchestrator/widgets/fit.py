@@ -51,7 +51,7 @@ def parameter_faults(parameter: d.Parameter, binding: d.Binding, spec: InputSpec
         needs = " or ".join(wanted)
         yield f"takes {spec.kind}; a parameter of type {parameter.type}, bound as {binding.form}, needs {needs}"
     elif isinstance(parameter, d.SamplerParameter):
-        yield from _sampler_faults(binding, spec)
+        return  # which samplers the node lists is what the widget offers (see `offers`)
     elif isinstance(parameter, d.ChoiceParameter):
         yield from filter(None, (value_fault(spec, option) for option in parameter.options))
     else:
@@ -92,13 +92,6 @@ def _limit_faults(parameter: d.Parameter, binding: d.Binding, spec: InputSpec) -
             fault = _range_fault(spec, parameter.minimum, parameter.maximum)
     if fault:
         yield fault
-
-
-def _sampler_faults(binding: d.Binding, spec: InputSpec) -> Iterator[str]:
-    ours = {s.sampler_name if binding.form == "sampler_name" else s.scheduler for s in SAMPLERS}
-    missing = sorted(ours - set(spec.choices or ()))
-    if missing:
-        yield f"the node does not offer {', '.join(missing)}"
 
 
 def _choice_faults(parameter: d.Parameter, binding: d.Binding, spec: InputSpec) -> Iterator[str]:

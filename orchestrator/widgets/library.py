@@ -5,7 +5,8 @@ The one module of this part that touches files; what it read goes to the audit a
 
 import json
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,8 +16,9 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.graph import Graph
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets.audit import audit
-from orchestrator.widgets.conversion import convert, without_editor_fields
+from orchestrator.widgets.conversion import convert
 from orchestrator.widgets.definition import Definition, parse_definition
+from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.widget import Widget
 
 NAME = re.compile(r"[a-z0-9_-]+")
@@ -60,14 +62,25 @@ def load_one(path: Path, catalog: Catalog) -> Widget:
     if not NAME.fullmatch(path.name):
         raise WorkflowError("a widget's folder is named with a-z, 0-9, - and _ only")
     definition = read_definition(path / _DEFINITION)
-    graph = without_editor_fields(read_graph(path / _DRAWING, catalog), catalog)
-    return audit(path.name, definition, graph, catalog)
+    return audit(path.name, definition, _read_template(path / _DRAWING, catalog), catalog)
 
 
 def read_graph(path: Path, catalog: Catalog) -> Graph:
     """The graph that a workflow saved by ComfyUI's editor runs as. Raises WorkflowError, naming the file."""
-    try:
+    with _naming(path):
         return convert(read_json(path), catalog)
+
+
+def _read_template(path: Path, catalog: Catalog) -> Template:
+    with _naming(path):
+        return Template.of(read_json(path), catalog)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Has faults name the file."""
+    try:
+        yield
     except WorkflowError as fault:
         raise WorkflowError(fault.detail if path.name in fault.detail else f"{path.name}: {fault.detail}") from fault
 

@@ -21,6 +21,7 @@ from orchestrator.widgets.audit import audit
 from orchestrator.widgets.conversion import convert, with_titles, without_editor_fields
 from orchestrator.widgets.creation import Words, draft, drawing_text
 from orchestrator.widgets.definition import parse_definition
+from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.proposal import propose
 from orchestrator.widgets.widget import Widget
 
@@ -87,8 +88,8 @@ def plan(folder: Path, publication: Publication, catalog: Catalog) -> Plan:
 
 def _audited(name: str, drawing: str, definition: str, catalog: Catalog) -> Widget:
     """The widget that the two files make. Raises WorkflowError."""
-    graph = without_editor_fields(convert(json.loads(drawing), catalog), catalog)
-    return audit(name, parse_definition(yaml.safe_load(definition)), graph, catalog)
+    template = Template.of(json.loads(drawing), catalog)
+    return audit(name, parse_definition(yaml.safe_load(definition)), template, catalog)
 
 
 def _redrawn(path: Path, workflow: object, catalog: Catalog) -> tuple[str, Widget]:
@@ -98,14 +99,13 @@ def _redrawn(path: Path, workflow: object, catalog: Catalog) -> tuple[str, Widge
     for that, and is given them again.
     """
     definition = library.read_definition(path / _DEFINITION)
+    template = Template.of(workflow, catalog)
     try:
-        graph = without_editor_fields(convert(workflow, catalog), catalog)
-        return drawing_text(workflow), audit(path.name, definition, graph, catalog)
+        return drawing_text(workflow), audit(path.name, definition, template, catalog)
     except WorkflowError as fault:
         try:
-            titled = with_titles(workflow, propose(graph, catalog).titles)
-            graph = without_editor_fields(convert(titled, catalog), catalog)
-            return drawing_text(titled), audit(path.name, definition, graph, catalog)
+            titled = with_titles(workflow, propose(template.graph, catalog).titles)
+            return drawing_text(titled), audit(path.name, definition, Template.of(titled, catalog), catalog)
         except WorkflowError:
             raise fault from None
 

@@ -6,6 +6,7 @@ default, is a name of the older kind). A name may end in any of A1111's schedule
 """
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from orchestrator.widgets.literals import Unreadable, shown
@@ -134,20 +135,40 @@ SHORT_NAMES: dict[str, tuple[str, ...]] = {
 _NOT_RUN = {_folded(sampler.name): sampler for sampler in UNFAITHFUL}
 
 
-def find_sampler(name: str) -> Sampler:
+def find_sampler(name: str, offered: Collection[Sampler] = SAMPLERS) -> Sampler:
     """The sampler of that A1111 name (or old short name); case and blanks do not matter.
 
-    Raises Unreadable naming the nearest samplers for a name that is unknown or cannot be run as A1111 runs it.
+    Raises Unreadable naming the nearest of the `offered` samplers for a name that is unknown, that cannot be run as
+    A1111 runs it, or that is not offered.
     """
     key = _folded(name)
     if key in _BY_NAME:
-        return _BY_NAME[key]
+        sampler = _BY_NAME[key]
+        if sampler in offered:
+            return sampler
+        near = _nearest(sampler, offered).name
+        raise Unreadable(f'"{sampler.name}" is not in the choices of this workflow\'s node; the nearest is "{near}"')
     if key in _NOT_RUN:
         known = _NOT_RUN[key]
+        near = _nearest(_BY_NAME[_folded(known.nearest)], offered).name
         raise Unreadable(
-            f'"{known.name}" cannot be run here as A1111 runs it ({known.reason}); the nearest is "{known.nearest}"'
+            f'"{known.name}" cannot be run here as A1111 runs it ({known.reason}); the nearest is "{near}"'
         )
-    near = difflib.get_close_matches(key[:80], list(_BY_NAME), n=6, cutoff=0.3) or list(_BY_NAME)[:3]
-    names = list(dict.fromkeys(_BY_NAME[match].name for match in near))[:3]
+    listed_names = {short: sampler for short, sampler in _BY_NAME.items() if sampler in offered}
+    close = difflib.get_close_matches(key[:80], list(listed_names), n=6, cutoff=0.3) or list(listed_names)[:3]
+    names = list(dict.fromkeys(listed_names[match].name for match in close))[:3]
     listed = ", ".join(f'"{name}"' for name in names)
     raise Unreadable(f"there is no sampler {shown(name)}; the nearest are {listed}")
+
+
+def _nearest(wanted: Sampler, offered: Collection[Sampler]) -> Sampler:
+    """The sampler itself if it is offered, else its solver with another schedule, else its schedule, else any."""
+    return max(
+        offered,
+        key=lambda sampler: (
+            sampler == wanted,
+            sampler.sampler_name == wanted.sampler_name,
+            sampler.scheduler == wanted.scheduler,
+            sampler.scheduler == "karras",
+        ),
+    )

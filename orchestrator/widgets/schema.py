@@ -6,8 +6,10 @@ Beside JSON Schema's own words a property has `x-type`, the parameter's type in 
 form of it; a mask has `x-of`, its picture's name, and what few callers change `x-advanced: true`.
 """
 
+from collections.abc import Sequence
+
 from orchestrator.widgets import definition as d
-from orchestrator.widgets.samplers import SAMPLERS, Sampler
+from orchestrator.widgets.samplers import Sampler
 from orchestrator.widgets.values import read
 from orchestrator.widgets.widget import Widget
 
@@ -22,7 +24,9 @@ def json_schema(widget: Widget) -> JsonObject:
         "title": widget.title,
         "description": widget.description,
         "type": "object",
-        "properties": {name: _property(parameter) for name, parameter in parameters.items()},
+        "properties": {
+            name: _property(parameter, widget.samplers.get(name, ())) for name, parameter in parameters.items()
+        },
         "required": [name for name, p in parameters.items() if p.required and getattr(p, "default", None) is None],
         "additionalProperties": True,
     }
@@ -39,7 +43,7 @@ def summary(widget: Widget) -> JsonObject:
     }
 
 
-def _property(parameter: d.Parameter) -> JsonObject:
+def _property(parameter: d.Parameter, samplers: Sequence[Sampler]) -> JsonObject:
     described: JsonObject = {"description": " ".join(parameter.help.split()), "x-type": parameter.type}
     if isinstance(parameter, d.MaskParameter):
         described["x-of"] = parameter.of
@@ -48,7 +52,7 @@ def _property(parameter: d.Parameter) -> JsonObject:
     default = _default(parameter)
     if default is not None:
         described["default"] = default
-    return _shape(parameter) | described
+    return _shape(parameter, samplers) | described
 
 
 def _default(parameter: d.Parameter) -> object:
@@ -57,7 +61,7 @@ def _default(parameter: d.Parameter) -> object:
     return value.name if isinstance(value, Sampler) else value
 
 
-def _shape(parameter: d.Parameter) -> JsonObject:
+def _shape(parameter: d.Parameter, samplers: Sequence[Sampler]) -> JsonObject:
     match parameter:
         case d.PictureParameter() | d.MaskParameter():
             return {
@@ -83,4 +87,4 @@ def _shape(parameter: d.Parameter) -> JsonObject:
         case d.ChoiceParameter():
             return {"type": "string", "enum": list(parameter.options)}
         case d.SamplerParameter():
-            return {"type": "string", "enum": [sampler.name for sampler in SAMPLERS]}
+            return {"type": "string", "enum": [sampler.name for sampler in samplers]}

@@ -5,7 +5,7 @@ range is refused, never clamped. Pure: pictures are passed through unread, rando
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TypeVar, assert_never
@@ -14,7 +14,7 @@ from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.widgets import definition as d
 from orchestrator.widgets.literals import Unreadable, name_fault, real_number, shown, whole_number
 from orchestrator.widgets.prompt import LoraTag, extract_loras, without_tags
-from orchestrator.widgets.samplers import Sampler, find_sampler
+from orchestrator.widgets.samplers import SAMPLERS, Sampler, find_sampler
 
 N = TypeVar("N", int, float)
 T = TypeVar("T")
@@ -71,17 +71,23 @@ class Checked:
     ignored: tuple[str, ...]
 
 
-def check(definition: d.Definition, raw: Mapping[str, object], randomness: random.Random | None = None) -> Checked:
+def check(
+    definition: d.Definition,
+    raw: Mapping[str, object],
+    randomness: random.Random | None = None,
+    samplers: Mapping[str, Collection[Sampler]] = MappingProxyType({}),
+) -> Checked:
     """The values that `raw` means for a widget. Raises InvalidParameters naming every bad field.
 
-    A random seed is drawn from `randomness` (the system's if None).
+    A random seed is drawn from `randomness` (the system's if None). `samplers` is what each sampler parameter takes,
+    all of them if it is not named.
     """
     settled: dict[str, Value] = {}
     complaints: list[FieldError] = []
     loras: tuple[LoraTag, ...] = ()
     for name, parameter in definition.parameters.items():
         try:
-            value = read(parameter, raw.get(name))
+            value = read(parameter, raw.get(name), samplers.get(name, SAMPLERS))
             if value is None:
                 continue
             if isinstance(parameter, d.PromptParameter):
@@ -99,7 +105,7 @@ def check(definition: d.Definition, raw: Mapping[str, object], randomness: rando
     return Checked(Values(MappingProxyType(settled), _typed(settled[definition.checkpoint], str), seed, loras), ignored)
 
 
-def read(parameter: d.Parameter, raw: object) -> Value | None:
+def read(parameter: d.Parameter, raw: object, samplers: Collection[Sampler] = SAMPLERS) -> Value | None:
     """The value that `raw` means for one parameter; its default for None and "" (None if it has none and needs none).
 
     Raises Unreadable.
@@ -128,7 +134,7 @@ def read(parameter: d.Parameter, raw: object) -> Value | None:
         case d.SamplerParameter():
             if not isinstance(raw, str):
                 raise Unreadable(f"must be the name of a sampler; got {shown(raw)}")
-            return find_sampler(raw)
+            return find_sampler(raw, samplers)
         case d.ChoiceParameter():
             return _read_choice(parameter, raw)
         case _:
@@ -154,7 +160,8 @@ def _read_text(raw: object, longest: int) -> str:
         text.encode()
     except UnicodeEncodeError as fault:
         raise Unreadable("holds half of a surrogate pair, which is not a character") from fault
-    return text
+    # The editor's text fields know one kind of line end; a job that is opened there has to show what ran.
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _read_choice(parameter: d.ChoiceParameter, raw: object) -> str:

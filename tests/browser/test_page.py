@@ -13,7 +13,8 @@ from playwright.async_api import Locator, Page, expect
 from tests.browser.conftest import NewPage
 from tests.browser.console import Console
 from tests.comfyui.backends import REPOSITORY
-from tests.running import Running
+from tests.integration.callers import a_key
+from tests.running import Running, running_service
 
 SAMPLE = REPOSITORY / "orchestrator" / "demo" / "sample.jpg"
 MASK = REPOSITORY / "orchestrator" / "demo" / "mask.png"
@@ -290,6 +291,71 @@ async def test_markup_in_a_widget_and_a_prompt_is_shown_as_text(newcomer: NewPag
     await expect(page.get_by_role("button", name="Download")).to_be_visible(timeout=LONG_MS)
     assert await page.evaluate("window.hacked") is None
     assert await page.locator("main img[src='x']").count() == 0
+
+
+async def test_a_key_is_asked_for_once_and_kept_in_this_browser(
+    page: Page, console: Console, chromium: str, tmp_path: Path
+) -> None:
+    key = a_key(tmp_path / "data", "somebody")["Authorization"].removeprefix("Bearer ")
+    with running_service(tmp_path, ORCHESTRATOR_API_KEYS="required") as keyed:
+        console.expect("401: GET")
+        await page.goto(keyed.url)
+        await page.locator("#api-key").fill("orc_wrong")
+        await accessible(page)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#api-key-error")).to_contain_text("not known")
+        await page.locator("#api-key").fill(key)
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.get_by_role("button", name="Run")).to_be_enabled()
+        await page.goto(f"{keyed.url}/?widget=txt2img")
+        await quick(page, "a green square")
+        await page.get_by_role("button", name="Run").click()
+        await expect(page.get_by_role("button", name="Download")).to_be_visible(timeout=LONG_MS)
+        await page.get_by_role("button", name="API key").click()
+        await page.locator("#api-key").fill("")
+        await page.get_by_role("button", name="Save").click()
+        assert await page.evaluate("Object.values(localStorage).join()") == ""
+
+
+async def test_the_history_is_bounded_in_number_and_in_bytes(page: Page, served: Running) -> None:
+    await opened(page, served)
+    dropped = await page.evaluate(
+        """async () => {
+            const folder = document.querySelector("script[src]").src.replace("start.js", "");
+            const { tooMuch } = await import(folder + "store.js");
+            const runs = Array.from({ length: 5 }, (_, id) => ({ id, result: new Blob([new Uint8Array(100)]) }));
+            return [tooMuch(runs, 3, 10000), tooMuch(runs, 40, 250), tooMuch(runs, 40, 1)]
+                .map((gone) => gone.map((run) => run.id));
+        }"""
+    )
+    assert dropped == [[3, 4], [2, 3, 4], [1, 2, 3, 4]]
+
+
+async def test_a_pen_draws_and_its_other_end_erases(page: Page, served: Running, tmp_path: Path) -> None:
+    canvas = await with_picture(page, served)
+    stroke = """(canvas, buttons) => {
+        const box = canvas.getBoundingClientRect();
+        const told = (type, x) => canvas.dispatchEvent(new PointerEvent(type, {
+            pointerType: "pen", pointerId: 1, isPrimary: true, bubbles: true, pressure: 0.5,
+            button: type === "pointermove" ? -1 : buttons === 32 ? 5 : 0, buttons,
+            clientX: box.left + x * box.width, clientY: box.top + 0.5 * box.height,
+        }));
+        canvas.setPointerCapture = () => {};
+        told("pointerdown", 0.2); told("pointermove", 0.6); told("pointerup", 0.6);
+    }"""
+    await canvas.evaluate(stroke, 1)
+    drawn = await mask_of(page, tmp_path)
+    assert drawn[64, 45:110].min() == 255
+    await canvas.evaluate(stroke, 32)
+    assert (await mask_of(page, tmp_path)).max() < 128
+
+
+async def test_a_file_that_is_no_picture_is_refused_where_it_was_given(page: Page, served: Running) -> None:
+    await opened(page, served)
+    await page.locator("#file-image").set_input_files(
+        {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"}
+    )
+    await expect(page.locator("#error-image")).to_contain_text("is not a picture that this browser can show")
 
 
 async def test_the_whole_page_is_small(page: Page, served: Running) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
@@ -36,12 +37,21 @@ async def held_when_ready(service: Service) -> Held:
     return Held(await service.tasks(), service.open_files)
 
 
-async def leaked(service: Service, at_first: Held) -> list[str]:
-    """What a service that has nothing to do holds on to and did not hold before its first job."""
+async def count_files(service: Service, counts: list[int]) -> None:
+    """Counts the open files every second, until it is cancelled."""
+    while True:
+        with suppress(OSError):  # while it is killed and started again
+            counts.append(service.open_files.total())
+        await asyncio.sleep(1)
+
+
+async def leaked(service: Service, at_first: Held, counts: list[int]) -> list[str]:
+    """What a service that has nothing to do holds on to and did not hold before its first job; adds its last count."""
     deadline = time.monotonic() + _SETTLE_SECONDS
     while True:
         tasks = await service.tasks() - at_first.tasks
         files = service.open_files
+        counts.append(files.total())
         if not tasks and files.total() <= at_first.files.total() + _SPARE_FILES:
             return []
         if time.monotonic() > deadline:

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from tests.chaos.leaks import held_when_ready, inputs_left, leaked
+from tests.chaos.leaks import count_files, held_when_ready, inputs_left, leaked
 from tests.chaos.mischief import calm, colour_of, mischief, paint
 from tests.chaos.service import Service
 from tests.fakes.comfyui import FakeComfyUI
@@ -46,6 +46,8 @@ class Outcome:
     runs: int = 0
     swept: int = 0
     """Jobs whose pictures a kill had left behind."""
+    open_files: dict[str, int] = field(default_factory=dict)
+    """Before the first job, at the most, and with nothing left to do."""
     wrong: list[str] = field(default_factory=list)
 
 
@@ -111,12 +113,17 @@ async def chaos(seed: int, jobs: int, kills: int, folder: Path) -> Outcome:
         stack.push_async_callback(service.kill)
         await service.start()
         at_first = await held_when_ready(service)
+        counts = [at_first.files.total()]
+        counting = asyncio.create_task(count_files(service, counts))
+        stack.callback(counting.cancel)
         async with aiohttp.ClientSession(service.url, timeout=aiohttp.ClientTimeout(total=30)) as session:
             caller = _Caller(session, draw)
             async with asyncio.timeout(60 + jobs):
                 await _run(caller, service, fakes, draw, outcome)
             await _reckon(caller, session, service, outcome)
-        outcome.wrong += await leaked(service, at_first)
+        outcome.wrong += await leaked(service, at_first, counts)
+        counting.cancel()
+        outcome.open_files = {"first": counts[0], "most": max(counts), "last": counts[-1]}
         outcome.swept, wrong = await inputs_left(service)
         outcome.wrong += wrong
     outcome.runs = sum(len(fake.prompts) for fake in fakes)

@@ -30,7 +30,7 @@ class Service:
         else:
             (data / "models").symlink_to(models)
         listed = [{"url": url, "name": f"fake {n}"} for n, url in enumerate(backends)]
-        config = {"backends": listed, "disk_floor_gb": 0, "queue_limit": queue_limit}
+        config = {"backends": listed, "disk_floor_gb": 0, "queue_limit": queue_limit, "inputs_gb": 0}
         (data / "config.yaml").write_text(json.dumps(config))
 
     async def start(self) -> None:

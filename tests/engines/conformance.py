@@ -9,8 +9,8 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,7 +26,9 @@ from orchestrator.jobs.job import (
     Event,
     Failed,
     Fetching,
+    Happening,
     JobSpec,
+    Preview,
     Queued,
     Requeued,
     Running,
@@ -53,6 +55,21 @@ class Opened:
     engine: JobEngine
     source: Sources
     outbox: Outbox
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def up_to(kind: type, events: AsyncGenerator[Event, None]) -> AsyncIterator[Event]:
+    """The events up to the first of that kind."""
+    async with aclosing(events):
+        async for event in events:
+            yield event
+            if isinstance(event.happening, kind):
+                return
 
 
 async def lease(source: WorkSource, *warm: str, **more: object) -> Lease:
@@ -216,6 +233,35 @@ class EngineConformance:
             assert await opened.engine.cancel(job.id) is Cancellation.TOO_LATE
             assert await state(opened.engine, job.id) == LOST
 
+    # Previews
+
+    async def test_a_preview_goes_to_those_who_want_it_while_they_listen_and_is_not_kept(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            await opened.engine.submit(job)
+            taken = await lease(opened.source("one"))
+            assert not taken.watched
+            all_heard: list[Happening] = []
+            plain: list[Happening] = []
+
+            async def listen(heard: list[Happening], previews: bool) -> None:
+                async for event in opened.engine.events(job.id, previews=previews):
+                    heard.append(event.happening)  # noqa: PERF401 - as they come
+
+            listening = [asyncio.create_task(listen(all_heard, True)), asyncio.create_task(listen(plain, False))]
+            await until(lambda: taken.watched and all_heard and plain)
+            for number in range(3):
+                await taken.progress(Preview(str(number)))
+            await until(lambda: Preview("2") in all_heard)
+            late = [event async for event in up_to(Preview, opened.engine.events(job.id, previews=True))]
+            assert late[-1].happening == Preview("2")
+            await taken.done(PICTURE, ())
+            await asyncio.wait(listening)
+            assert all_heard[-1] == plain[-1] == PICTURE
+            assert not any(isinstance(happening, Preview) for happening in plain)
+            again = [event.happening async for event in opened.engine.events(job.id, previews=True)]
+            assert not any(isinstance(happening, Preview) for happening in again)
+
     # Models that come first
 
     async def test_a_job_that_is_fetching_is_no_backends_until_its_models_are_there(self, tmp_path: Path) -> None:
@@ -226,7 +272,7 @@ class EngineConformance:
             assert await nothing_for(opened.source("one"))
             await opened.engine.progress(job, Fetching("m", 5, 10, 1, 5.0))
             assert await state(opened.engine, job.id) == Fetching("m", 5, 10, 1, 5.0)
-            assert await opened.engine.unfinished() == {job.id}
+            assert await opened.engine.unfinished() == {job.id} == await opened.engine.kept()
             assert (await opened.engine.stats()).fetching == 1
             asking = asyncio.create_task(lease(opened.source("one")))
             assert await opened.engine.fetched(job)
@@ -528,6 +574,33 @@ class EngineConformance:
                 await asyncio.sleep(0.15)
             assert taken >= 3
             assert AFFINITY_SECONDS * 0.9 <= time.monotonic() - began < AFFINITY_SECONDS + 2
+
+    async def test_jobs_in_front_are_passed_over_at_the_same_time_and_not_one_after_the_other(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            held = [await self._held(opened, backend) for backend in ("one", "two")]
+            cold = [spec(model="cold"), spec(model="colder")]
+            for one in cold:
+                await opened.engine.submit(one)
+            for _ in range(20):
+                await opened.engine.submit(spec(model="warm"))
+            await held[0].done(PICTURE, ())
+            # The first claim passes both over; from when their time is up, they go before all others.
+            first = await lease(opened.source("one"), "warm")
+            assert first.spec.model == "warm"
+            await first.done(PICTURE, ())
+            await asyncio.sleep(AFFINITY_SECONDS * 1.2)
+            taken = []
+            for _ in cold:
+                held.append(await lease(opened.source("one"), "warm"))
+                taken.append(held[-1].spec.id)
+                await held[-1].done(PICTURE, ())
+            assert taken == [one.id for one in cold]
+
+    async def _held(self, opened: Opened, backend: str) -> Lease:
+        await opened.engine.submit(spec(model="warm"))
+        return await lease(opened.source(backend))
 
     async def test_priority_counts_more_than_a_loaded_model(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:

@@ -20,6 +20,7 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.fakes.editor import FakeEditor
 from tests.fakes.engine import Engine, Json
 from tests.fakes.faults import Faults
 from tests.fakes.recorded import Recorded, Recording
@@ -75,6 +76,7 @@ class FakeComfyUI:
         self.seen: list[Seen] = []
         self.prompts: list[Json] = []
         self.files: dict[tuple[str, str, str], bytes] = {}
+        self.editor = FakeEditor()
         self._sockets = Sockets(self.faults, self._remaining)
         self._engine: Engine | None = None
         self._runner: web.AppRunner | None = None
@@ -96,6 +98,11 @@ class FakeComfyUI:
         return self._sockets.client_ids
 
     @property
+    def said(self) -> list[Json]:
+        """What clients have said on their sockets."""
+        return self._sockets.said
+
+    @property
     def sockets(self) -> dict[str, web.WebSocketResponse]:
         """The sockets that stand, by client id."""
         return self._sockets.by_client
@@ -113,6 +120,7 @@ class FakeComfyUI:
             return await self._meddle(request, handler)
 
         app = web.Application(client_max_size=2**27, middlewares=[meddle])
+        app.add_routes(self.editor.routes())
         app.add_routes(
             [
                 web.get("/ws", self._sockets.serve),

@@ -22,6 +22,8 @@ class Faults:
     """Class and text of what is raised."""
     lose_pictures: bool = False
     """`GET /view` finds nothing."""
+    last_first: bool = False
+    """Of the jobs that wait, the one that came last runs first."""
     swallow_prompts: int = 0
     """So many graphs are accepted and forgotten at once."""
     answers: dict[str, deque[int]] = field(default_factory=lambda: defaultdict(deque))

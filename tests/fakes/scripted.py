@@ -111,7 +111,7 @@ class Scripted:
             if not self._pending:
                 self._come.clear()
                 continue
-            self._running = job = self._pending.pop(0)
+            self._running = job = self._pending.pop(-1 if self.faults.last_first else 0)
             began = time.monotonic()
             await self.send("status", self._status(), None)
             outputs = await self._run(job)

@@ -18,6 +18,8 @@ class Sockets:
     def __init__(self, faults: Faults, remaining: Callable[[], int]) -> None:
         self.by_client: dict[str, web.WebSocketResponse] = {}
         self.client_ids: list[str] = []
+        self.said: list[Json] = []
+        """What clients have said."""
         self.counting = False
         self._faults = faults
         self._remaining = remaining
@@ -69,6 +71,8 @@ class Sockets:
                 async for message in socket:
                     if message.type == WSMsgType.ERROR:
                         break
+                    if message.type == WSMsgType.TEXT:
+                        self.said.append(message.json())
         finally:
             del self._open[socket]
             # As ComfyUI does: whichever socket stands under this id by now.

@@ -64,6 +64,41 @@ async def test_other_pages_stay_out_where_some_are_listed(other: str, fake: Fake
     assert answer["Vary"] == "Origin"
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+        ("localhost", 200),
+        ("LocalHost:80", 200),
+        ("links.example", 200),  # what public_url says
+        ("evil.example", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("localhost.evil.example:8080", 403),
+    ],
+)
+async def test_a_service_on_loopback_is_not_asked_by_a_strangers_name(
+    host: str, status: int, fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    client = await ready(await start(fake.url))
+    async with client.get("/widgets", headers={"Host": host}) as answer:
+        assert answer.status == status
+    async with client.get("/healthz", headers={"Host": host}) as open_to_all:
+        assert open_to_all.status == 200
+
+
+async def test_with_keys_or_a_proxy_before_it_the_name_does_not_matter(
+    fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    keyed = await ready(await start(fake.url, api_keys="required"))
+    async with keyed.get("/widgets", headers={"Host": "any.example"} | a_key(tmp_path, "alice")) as answer:
+        assert answer.status == 200
+    await keyed.close()
+    open_to_all = await ready(await start(fake.url, api_keys="off", host="0.0.0.0"))
+    async with open_to_all.get("/widgets", headers={"Host": "any.example"}) as answer:
+        assert answer.status == 200
+
+
 async def test_without_keys_another_sites_page_sets_nothing_going(fake: FakeComfyUI, start: Service) -> None:
     client = await ready(await start(fake.url, cors_origins=[PAGE]))
     for origin, site, status in (

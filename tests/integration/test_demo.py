@@ -41,6 +41,6 @@ async def test_a_refusal_ends_the_demo_with_the_services_own_words(tmp_path: Pat
     app = web.Application()
     app.add_routes([web.get("/readyz", ready), web.post("/widgets/inpaint", refuse)])
     async with TestServer(app) as server:
-        with pytest.raises(OrchestratorError, match="507: The image store is full"):
+        with pytest.raises(OrchestratorError, match="The image store is full"):
             await run(str(server.make_url("")), tmp_path / "result.png")
     assert not (tmp_path / "result.png").exists()

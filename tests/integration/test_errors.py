@@ -4,6 +4,8 @@ import asyncio
 import base64
 import io
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
@@ -191,6 +193,64 @@ async def test_too_many_waiting_jobs_are_a_429_with_retry_after(start: Service) 
         refused = next(answer for answer in answers if answer.status == 429)
         assert int(refused.headers["Retry-After"]) >= 1
         assert (await refused.json())["retryable"] is True
+
+
+async def test_more_requests_at_once_than_may_wait_are_refused_before_their_bodies_are_read(
+    fake: FakeComfyUI, start: Service
+) -> None:
+    client = await ready(await start(fake.url, queue_limit=1))
+    unfinished = (
+        b"POST /widgets/inpaint HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    )
+    writers = []
+    for _ in range(2):  # one may wait, and one be at the backend
+        _, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(unfinished)
+        await writer.drain()
+        writers.append(writer)
+    statuses = [200]
+    async with asyncio.timeout(30):
+        while statuses[-1] == 200:  # until both have come in
+            async with client.post("/widgets/inpaint", json=values()) as answer:
+                statuses.append(answer.status)
+        assert statuses[-1] == 429
+        for writer in writers:
+            writer.close()
+        while statuses[-1] == 429:
+            async with client.post("/widgets/inpaint", json=values()) as answer:
+                statuses.append(answer.status)
+    assert statuses[-1] == 200
+
+
+@asynccontextmanager
+async def full(start: Service) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """A service whose queue is full, with nobody in the door."""
+    async with FakeComfyUI(run_seconds=60.0) as endless:
+        client = await ready(await start(endless.url, queue_limit=1))
+        status = 202
+        async with asyncio.timeout(30):
+            while status == 202:
+                async with client.post(
+                    "/widgets/inpaint", json=values(), headers={"Prefer": "respond-async"}
+                ) as answer:
+                    status = answer.status
+        assert status == 429
+        yield client
+
+
+async def test_a_full_queue_refuses_before_it_looks_at_the_pictures(start: Service) -> None:
+    async with full(start) as client:
+        body = await problem(client, 429, image=base64.b64encode(b"no picture at all").decode())
+        assert body["code"] == "queue_full"
+
+
+async def test_myshells_callers_are_told_when_to_come_again(start: Service) -> None:
+    async with full(start) as client:
+        envelope = {"widget_id": "1782399147535691776", "input": values()}
+        async with client.post("/public/v1/widget/run", json=envelope) as answer:
+            assert answer.status == 429
+            assert int(answer.headers["Retry-After"]) >= 1
+            assert (await answer.json())["retryable"] is True
 
 
 async def test_no_backend_is_a_503(start: Service) -> None:

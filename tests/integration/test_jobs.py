@@ -258,6 +258,27 @@ async def test_a_job_whose_backend_restarts_runs_again_with_the_same_seed(start:
         assert "requeued" in {event.kind for event in await events(client, job["id"])}
 
 
+@pytest.mark.parametrize("status", [500, 0])
+@pytest.mark.parametrize("request_", ["POST /upload", "POST /prompt", "GET /history", "GET /view"])
+async def test_an_answer_that_is_lost_once_loses_no_job(start: Service, request_: str, status: int) -> None:
+    async with FakeComfyUI(result_png=png(plain())) as backend:
+        client = await ready(await start(backend.url))
+        backend.faults.fail(request_, status)
+        end = await ended(client, (await post(client))["id"], 60)
+        assert end["state"] == "succeeded", end
+        assert not backend.faults.answers[request_]
+
+
+async def test_a_job_whose_picture_is_gone_at_the_backend_runs_again_and_fails_when_that_is_too_often(
+    start: Service,
+) -> None:
+    async with FakeComfyUI(result_png=png(plain())) as backend:
+        client = await ready(await start(backend.url))
+        backend.faults.lose_pictures = True
+        end = await ended(client, (await post(client))["id"], 60)
+        assert (end["state"], end["code"], end["attempt"]) == ("failed", "backend_lost", 3)
+
+
 async def test_a_job_whose_backend_is_lost_runs_at_another(start: Service) -> None:
     async with FakeComfyUI(run_seconds=30) as one, FakeComfyUI(run_seconds=30) as two:
         backends = [{"url": one.url, "name": "one"}, {"url": two.url, "name": "two"}]
@@ -318,7 +339,7 @@ async def test_after_a_restart_jobs_that_are_still_at_their_backend_are_followed
             assert [(end["state"], end["attempt"]) for end in ends] == [("succeeded", 1)] * 3
         assert len(backend.prompts) == 3
         assert not backend.requests("POST /interrupt")
-        assert not list((data / "inputs").iterdir())
+        assert {path.name for path in (data / "inputs").iterdir()} == set(jobs)
 
 
 async def test_who_waits_when_the_service_is_stopped_is_told_where_the_job_can_be_asked_for(data: Path) -> None:

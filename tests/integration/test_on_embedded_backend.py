@@ -1,7 +1,9 @@
 """The main job on real parts: HTTP in, a graph on the embedded backend, a picture out."""
 
+import io
 import json
 import re
+import urllib.request
 
 import aiohttp
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.integration.pictures import SIDE, box_mask, fetch, noisy, paint, plain, png, text, values
+from tests.integration.services import told
 
 
 async def test_a_request_answers_the_url_of_a_jpeg_and_nothing_else(service: aiohttp.ClientSession) -> None:
@@ -117,6 +120,20 @@ async def test_a_form_with_files_answers_as_json_does(service: aiohttp.ClientSes
         assert answer.status == 200, await answer.text()
         picture = await fetch(service, (await answer.json())["url"])
     np.testing.assert_array_equal(np.asarray(picture), await paint(service))
+
+
+async def test_a_listener_sees_the_picture_come(service: aiohttp.ClientSession) -> None:
+    asked = values(steps=12)
+    async with service.post("/widgets/inpaint", json=asked, headers={"Prefer": "respond-async"}) as answer:
+        job = (await answer.json())["id"]
+    async with service.get(f"/jobs/{job}/events", timeout=aiohttp.ClientTimeout(total=600)) as answer:
+        previews = [event.data async for event in told(answer) if event.kind == "preview"]
+    assert previews
+    with urllib.request.urlopen(previews[-1]["image"]) as data:
+        picture = Image.open(io.BytesIO(data.read()))
+    assert picture.format == "JPEG"
+    assert max(picture.size) <= 256
+    assert previews[-1]["node"] == "Sampler"
 
 
 async def test_lenient_values_mean_what_they_say(service: aiohttp.ClientSession) -> None:

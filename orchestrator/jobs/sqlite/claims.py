@@ -1,8 +1,9 @@
 """Who gets which job: the claim, and the return of jobs whose holder is gone. SQL on an open transaction.
 
 A job that was lost goes for a time to another backend than the one that lost it, where there is another. The rank:
-priority; then whether the backend has the model loaded, unless the first in line has been passed over for
-too long; then turn, which goes round the owners; then age.
+priority; then whether the backend has the model loaded, unless one of the front has been passed over for too long; then
+turn, which goes round the owners; then age. The front is as many of the first in line as there are backends: whom the
+next ones would go to if models counted for nothing.
 """
 
 import json
@@ -21,7 +22,13 @@ _RUNNABLE = """
 
 _CLAIM = f"""
 WITH head AS (
-    SELECT id, priority, passed FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1
+    SELECT id, priority FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1
+), due AS (
+    SELECT id FROM (
+        SELECT id, passed FROM jobs WHERE {_RUNNABLE} AND priority = (SELECT priority FROM head)
+        ORDER BY turn, created LIMIT :front
+    )
+    WHERE passed <= :now - :affinity LIMIT 1
 ), warm AS (
     SELECT id FROM jobs
     WHERE {_RUNNABLE} AND model IN (SELECT value FROM json_each(:warm)) AND priority = (SELECT priority FROM head)
@@ -30,14 +37,14 @@ WITH head AS (
 UPDATE jobs
 SET state = 'running', backend = :backend, fence = fence + 1, leased = :now, lease_until = :until, passed = NULL
 WHERE id = (
-    SELECT CASE WHEN passed <= :now - :affinity THEN id ELSE coalesce((SELECT id FROM warm), id) END FROM head
+    SELECT coalesce((SELECT id FROM due), (SELECT id FROM warm), id) FROM head
 )
 RETURNING *
 """
 
 _PASS_OVER = f"""
 UPDATE jobs SET passed = :now
-WHERE id = (SELECT id FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1)
+WHERE id IN (SELECT id FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT :front)
     AND passed IS NULL AND (priority, turn, created) < (:priority, :turn, :created)
 """
 
@@ -56,7 +63,7 @@ class Terms:
     now: float
     lease: float
     affinity: float
-    """How long the first in line is passed over for jobs whose model is loaded."""
+    """How long a job of the front is passed over for jobs whose model is loaded."""
     kept: float
     """How long a job that has ended without an image is remembered."""
     avoid: float = 0.0
@@ -113,13 +120,13 @@ def match(db: sqlite3.Connection, offers: Sequence[Offer], backends: int, terms:
             left.remove(offer)
     idle = [offer for offer in left if not offer.wanted.ahead]
     while idle and (chosen := _best(db, idle, needs, terms)) is not None:
-        grants.append(_claim(db, chosen, needs[chosen.number], terms))
+        grants.append(_claim(db, chosen, needs[chosen.number], terms, backends))
         idle.remove(chosen)
     for offer in (offer for offer in left if offer.wanted.ahead):
         # A job taken ahead is lost to a backend that becomes idle sooner: only where there is one for each.
         if records.queued(db) < backends or _head(db, needs[offer.number], terms, offer.backend) is None:
             continue
-        grants.append(_claim(db, offer, needs[offer.number], terms))
+        grants.append(_claim(db, offer, needs[offer.number], terms, backends))
     return Matched(grants, given_up)
 
 
@@ -149,7 +156,7 @@ def _best(db: sqlite3.Connection, idle: Sequence[Offer], needs: dict[int, str], 
     return min(able, key=lambda offer: (head["model"] not in offer.wanted.warm, bool(offer.wanted.warm), offer.since))
 
 
-def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms) -> Grant:
+def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms, backends: int) -> Grant:
     values = {
         "now": terms.now,
         "until": terms.now + terms.lease,
@@ -159,6 +166,7 @@ def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms) -> Gr
         "backend": offer.backend,
         "loser": offer.backend,
         "avoid": terms.avoid,
+        "front": max(1, backends),
     }
     row = db.execute(_CLAIM, values).fetchall()[0]
     db.execute(_PASS_OVER, values | {"priority": row["priority"], "turn": row["turn"], "created": row["created"]})

@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -21,6 +22,7 @@ from orchestrator.jobs.job import (
     Happening,
     Job,
     JobSpec,
+    Preview,
     Queued,
     Running,
     State,
@@ -161,30 +163,37 @@ class SqliteEngine:
             lease.cancelled.set()
         return cancellation
 
-    async def events(self, job_id: str, after: int = 0) -> AsyncGenerator[Event, None]:
+    async def events(self, job_id: str, after: int = 0, *, previews: bool = False) -> AsyncGenerator[Event, None]:
         """What happened since `after`, and what happens from now, to the terminal state."""
         job = await self.get(job_id)
         if job is None:
             return
-        created, number = job.spec.created, after
+        with self._listeners.watching(job_id) if previews else nullcontext():
+            async with aclosing(self._told(job, after, previews)) as events:
+                async for event in events:
+                    yield event
+
+    async def _told(self, job: Job, after: int, previews: bool) -> AsyncGenerator[Event, None]:
+        job_id, created, number = job.id, job.spec.created, after
         last: Happening | None = None
-        told = self._listeners.since(job_id, number)
+        told = self._listeners.since(job_id, number, previews)
         if not told and job.ended is not None and 0 < after >= number_at(created, job.ended):
             return  # the end was heard, perhaps before a restart
         while True:
             if not told and job.state != last:
                 told = [Event(max(number + 1, self._listeners.number(job_id, created)), job.state)]
             for event in told:
-                number, last = event.number, event.happening
+                number, last = event.number, last if isinstance(event.happening, Preview) else event.happening
                 yield event
                 if isinstance(last, Ended):
                     return
-            told = await self._listeners.heard(job_id, created, number, _LOOK_SECONDS)
+            told = await self._listeners.heard(job_id, created, number, _LOOK_SECONDS, previews)
             if not told:
-                job = await self.get(job_id)
-                if job is None:
+                now = await self.get(job_id)
+                if now is None:
                     return
-                told = self._listeners.since(job_id, number)
+                job = now
+                told = self._listeners.since(job_id, number, previews)
 
     async def stats(self) -> Stats:
         """Depth and speed of the queue."""
@@ -200,10 +209,15 @@ class SqliteEngine:
         """The ids of the jobs that have not ended."""
         return await self._database.run(records.unfinished)
 
+    async def kept(self) -> frozenset[str]:
+        """The ids of all jobs that are remembered."""
+        return await self._database.run(records.kept)
+
     def _job(self, found: records.Found) -> Job:
         spec, row = spec_from_json(found.spec), found.row
         timings = spec.timings + (timings_from_json(row["timings"]) if row["timings"] else ())
-        return Job(spec, self._state(spec, found), row["losses"] + 1, timings, row["ended"], _delivery(row))
+        told = (timings, row["ended"], _delivery(row), row["backend"])
+        return Job(spec, self._state(spec, found), row["losses"] + 1, *told)
 
     def _state(self, spec: JobSpec, found: records.Found) -> State:
         if found.row["end"]:

@@ -55,6 +55,11 @@ def unfinished(db: sqlite3.Connection) -> frozenset[str]:
     return frozenset(row["id"] for row in rows)
 
 
+def kept(db: sqlite3.Connection) -> frozenset[str]:
+    """The ids of all jobs."""
+    return frozenset(row[0] for row in db.execute("SELECT id FROM jobs"))
+
+
 def unfinished_of(db: sqlite3.Connection, owner: str) -> int:
     """How many of the owner's jobs have not ended."""
     count = "SELECT count(*) FROM jobs WHERE owner = ? AND ended IS NULL"

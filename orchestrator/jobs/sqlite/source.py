@@ -40,7 +40,7 @@ class Dials:
     kept: float = 4 * 3600.0
     """How long a job without an image is remembered; one with an image, as long as that."""
     affinity: float = 30.0
-    """How long the first job in line may be passed over for jobs whose model a backend has loaded."""
+    """How long one of the first jobs in line, as many as there are backends, may be passed over for loaded models."""
     avoid: float = 20.0
     """How long a lost job waits for another backend than the one that lost it, where there is another."""
     lease: float = 30.0
@@ -213,6 +213,11 @@ class SqliteLease:
         self.backend: str = row["backend"]
         self.began = time.monotonic()
         self._desk = desk
+
+    @property
+    def watched(self) -> bool:
+        """True while somebody would be told of previews."""
+        return self._desk.listeners.is_watched(self.spec.id)
 
     async def progress(self, happening: Happening) -> None:
         """Tells listeners."""

@@ -140,7 +140,7 @@ def _drawing(value: Mapping[str, object], name: str) -> Drawing:
 def _node(value: object, where: str) -> SavedNode:
     if not isinstance(value, Mapping):
         raise WorkflowError(f"{where}: a node is not an object")
-    id_, kind = _id(value.get("id")), value.get("type")
+    id_, kind = id_text(value.get("id")), value.get("type")
     if id_ is None:
         raise WorkflowError(f"{where}: a node has no id")
     if not isinstance(kind, str) or not kind:
@@ -191,10 +191,10 @@ def _links(value: Mapping[str, object], where: str) -> Iterator[tuple[int, Saved
             case None:
                 continue
             case [id_, origin, slot, target, target_slot, *_]:
-                read = (_whole(id_), _id(origin), _whole(slot), _id(target), _whole(target_slot))
+                read = (_whole(id_), id_text(origin), _whole(slot), id_text(target), _whole(target_slot))
             case Mapping():
                 ends = [item.get(key) for key in ("origin_id", "origin_slot", "target_id", "target_slot")]
-                read = (_whole(item.get("id")), _id(ends[0]), _whole(ends[1]), _id(ends[2]), _whole(ends[3]))
+                read = (_whole(item.get("id")), id_text(ends[0]), _whole(ends[1]), id_text(ends[2]), _whole(ends[3]))
             case _:
                 raise WorkflowError(f"{where}: a link is neither a list nor an object")
         link, origin_id, origin_slot, target_id, target_number = read
@@ -217,7 +217,8 @@ def _objects(value: object) -> Sequence[Mapping[str, object]]:
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
-def _id(value: object) -> str | None:
+def id_text(value: object) -> str | None:
+    """An id as the graph writes it: 3, 3.0 and "3" are "3"; None for what is no id."""
     if isinstance(value, str):
         return value or None
     number = _whole(value)
@@ -258,7 +259,7 @@ def with_titles(workflow: object, titles: Mapping[str, str]) -> object:
         node: object = None
         for id_ in path.split(":"):
             nodes = level.get("nodes") if isinstance(level, Mapping) else None
-            node = next((item for item in _objects(nodes) if _id(item.get("id")) == id_), None)
+            node = next((item for item in _objects(nodes) if id_text(item.get("id")) == id_), None)
             level = definitions.get(str(node.get("type"))) if isinstance(node, Mapping) else None
         if isinstance(node, dict):
             node["title"] = title

@@ -221,7 +221,7 @@ async def test_the_catalogue_and_life_signs_are_read():
         assert not await client.alive()
 
 
-async def until(condition, seconds: float = 5.0) -> None:
+async def until(condition, seconds: float = 30.0) -> None:
     """Polls, because a fake has no event for each of its states."""
     async with asyncio.timeout(seconds):
         while not condition():

@@ -4,9 +4,12 @@ import asyncio
 import time
 from uuid import uuid4
 
+import aiohttp
 import pytest
+from aiohttp import web
 
 from orchestrator.comfy.client import Upload
+from orchestrator.comfy.graph import Graph
 from orchestrator.errors import BackendLost, ExecutionFailed
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.unit.comfy.graphs import client_of, into, picture_graph
@@ -108,6 +111,27 @@ async def test_a_job_that_the_backend_forgot_is_lost():
             await client.run(picture_graph(), new_id(), "9", deadline=5)
 
 
+class EndsWhileItIsAsked(FakeComfyUI):
+    """Its job ends just before it tells its queue."""
+
+    async def _queue(self, request: web.Request) -> web.Response:
+        while self.engine.queue()["queue_running"]:
+            await asyncio.sleep(0.01)
+        return await super()._queue(request)
+
+
+async def test_a_job_that_ends_between_the_two_reads_has_ended_well_though_it_was_to_be_cancelled():
+    async with EndsWhileItIsAsked(run_seconds=1.0) as fake, client_of(fake.url, poll=60, request=30) as client:
+        await client.opened()
+        fake.faults.mute = frozenset("*")
+        fake.faults.fail("POST /interrupt", 200)  # it is taken and does nothing, as in a node that cannot be stopped
+        prompt_id = new_id()
+        run = asyncio.create_task(client.run(picture_graph(), prompt_id, "9", deadline=60))
+        await until(lambda: fake.engine.queue()["queue_running"])
+        await client.cancel(prompt_id)
+        assert await run == fake.result_png
+
+
 async def test_a_restart_in_mid_job_is_noticed_and_the_next_job_runs():
     picture = Upload("abc.png", plain_png())
     async with FakeComfyUI(run_seconds=0.3) as fake, client_of(fake.url, grace=5, poll=30) as client:
@@ -173,3 +197,76 @@ async def test_a_slow_answer_has_a_deadline():
         fake.faults.delays["GET /history"] = 0.4
         with pytest.raises(BackendLost, match="did not answer GET /history"):
             await client.run(picture_graph(), str(uuid4()), "9", deadline=5)
+
+
+async def test_somebody_elses_socket_under_our_id_takes_the_messages_and_not_the_job():
+    async with FakeComfyUI(run_seconds=0.3) as fake, client_of(fake.url) as client, aiohttp.ClientSession() as session:
+        await client.opened()
+        [ours] = fake.client_ids
+        async with session.ws_connect(f"{fake.url}/ws?clientId={ours}"):
+            await until(lambda: fake.client_ids == [ours, ours])
+            run = asyncio.create_task(client.run(picture_graph(), new_id(), "9", deadline=20))
+            await until(lambda: fake.engine.queue()["queue_running"])
+        # Its end takes our socket's place with it: from here on no message comes to anybody.
+        await until(lambda: not fake.sockets)
+        assert await run == fake.result_png
+
+
+async def test_of_two_jobs_that_run_in_another_order_than_they_came_each_has_its_own_picture():
+    def paint(prompt):
+        return plain_png(prompt["4"]["inputs"]["steps"], 8)
+
+    async with FakeComfyUI(run_seconds=1.5, paint=paint) as fake, client_of(fake.url) as client:
+        await client.opened()
+        fake.faults.last_first = True
+        graphs = [picture_graph().to_api() for _ in range(3)]
+        for steps, graph in enumerate(graphs, 8):
+            graph["4"]["inputs"]["steps"] = steps
+        ended = []
+
+        async def run(graph):
+            image = await client.run(Graph.from_api(graph), new_id(), "9", deadline=60)
+            ended.append(graph["4"]["inputs"]["steps"])
+            return image
+
+        runs = []
+        for graph in graphs:
+            runs.append(asyncio.create_task(run(graph)))
+            await until(lambda: len(fake.prompts) == len(runs))
+        assert await asyncio.gather(*runs) == [plain_png(steps, 8) for steps in (8, 9, 10)]
+        assert ended == [8, 10, 9]
+
+
+class TakesUploadsLater(FakeComfyUI):
+    """Its network carries no picture before it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.carry = asyncio.Event()
+
+    async def _upload(self, request: web.Request) -> web.Response:
+        await self.carry.wait()
+        return await super()._upload(request)
+
+
+async def test_a_slow_upload_is_waited_for_and_holds_up_no_other_job():
+    picture = Upload("abc.png", plain_png())
+    async with TakesUploadsLater() as fake, client_of(fake.url, transfer=60) as client:
+        await client.opened()
+        slow = asyncio.create_task(
+            client.run(picture_graph(picture.reference), new_id(), "9", deadline=60, uploads=[picture])
+        )
+        await client.run(picture_graph(), new_id(), "9", deadline=60)
+        assert not slow.done()
+        fake.carry.set()
+        assert await slow == fake.result_png
+        assert len(fake.requests("POST /upload/image")) == 1
+
+
+async def test_an_upload_that_takes_longer_than_its_deadline_is_a_lost_backend_and_nothing_is_run():
+    picture = Upload("abc.png", plain_png())
+    async with FakeComfyUI() as fake, client_of(fake.url, transfer=0.1) as client:
+        fake.faults.delays["POST /upload"] = 0.6
+        with pytest.raises(BackendLost, match="did not answer POST /upload/image"):
+            await client.run(picture_graph(picture.reference), new_id(), "9", deadline=20, uploads=[picture])
+        assert not fake.prompts

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 from PIL import Image
 
 from orchestrator.comfy.client import BackendClient
@@ -18,11 +17,8 @@ from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.results import KEPT_RESULTS, Results
 from orchestrator.comfy.uploads import KEPT_SLOTS
 from orchestrator.comfy.wire import Upload, Wire
-from orchestrator.embedded.backend import Backend
-from orchestrator.embedded.engine import Setting
-from orchestrator.embedded.folders import Folders
 from orchestrator.errors import BackendError
-from orchestrator.settings import Settings
+from tests.comfyui.backends import REPOSITORY, embedded_arguments, started
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.integration.pictures import plain, png
 from tests.unit.comfy.graphs import QUICK, client_of, picture_graph
@@ -45,19 +41,10 @@ def echo(reference: str, last: str) -> Graph:
 
 @asynccontextmanager
 async def embedded(folder: Path) -> AsyncIterator[BackendClient]:
-    backend = Backend(Setting(Folders(folder / "models", folder), Settings().nodes, 1, None), lambda: None)
-    runner = web.AppRunner(backend.app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    backend.start()
-    try:
-        port = runner.addresses[0][1]
-        async with BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded") as client:
+    """As a process of its own: the folders that packs see are one for a whole process."""
+    with started(embedded_arguments(folder / "models", folder), folder, REPOSITORY) as backend:
+        async with BackendClient(backend.url, name="embedded", kind="embedded") as client:
             yield client
-    finally:
-        await backend.close()
-        await runner.cleanup()
 
 
 def files(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from orchestrator.comfy.loglines import level_of
     ("line", "level"),
     [
         ("got prompt", logging.INFO),
+        ("x" * 1_000_000, logging.INFO),  # looked at in no time
         ("2026-11-24 12:00:00,123 ERROR orchestrator.embedded: broken", logging.ERROR),
         ("[WARNING] Could not load sageattention", logging.WARNING),
         ("[ComfyUI-Manager] ERROR: no network", logging.ERROR),

@@ -1,4 +1,5 @@
 import json
+import struct
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -98,6 +99,35 @@ def test_reading_a_frame_never_raises(data):
 def test_a_binary_frame_is_a_picture_with_its_format():
     assert parse_frame(bytes([0, 0, 0, 1, 0, 0, 0, 2]) + b"\x89PNG") == PreviewFrame("png", b"\x89PNG")
     assert parse_frame(bytes([0, 0, 0, 1, 0, 0, 0, 1]) + b"\xff\xd8") == PreviewFrame("jpeg", b"\xff\xd8")
+
+
+def described(said: object, picture: bytes = b"\xff\xd8", kind: int = 4) -> bytes:
+    text = json.dumps(said).encode()
+    return struct.pack(">II", kind, len(text)) + text + picture
+
+
+def test_a_preview_with_metadata_says_whose_it_is():
+    frame = described({"prompt_id": "p", "node_id": "14", "image_type": "image/jpeg", "more": 1})
+    assert parse_frame(frame) == PreviewFrame("jpeg", b"\xff\xd8", "p", "14")
+    png = described({"prompt_id": "p", "image_type": "image/png"})
+    assert parse_frame(png) == PreviewFrame("png", b"\xff\xd8", "p")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        described([]),
+        described({}),
+        described({"prompt_id": 7}),
+        described({"prompt_id": "p", "image_type": "image/gif"}),
+        described({"prompt_id": "p" * 70_000}),
+        struct.pack(">II", 4, 100) + b"{}",
+        struct.pack(">II", 4, 2) + b"{",
+        struct.pack(">II", 4, 2**32 - 1) + b"{}",
+    ],
+)
+def test_a_preview_whose_metadata_cannot_be_read_is_unknown(data):
+    assert parse_frame(data) == Unknown("binary")
 
 
 @pytest.mark.parametrize("data", [b"", b"\0\0\0\1", bytes([0, 0, 0, 9, 0, 0, 0, 1]), bytes([0, 0, 0, 1, 0, 0, 0, 7])])

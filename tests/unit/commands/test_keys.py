@@ -53,4 +53,21 @@ def test_a_key_is_replaced_and_revoked_by_its_name(tmp_path: Path, capsys: pytes
 @pytest.mark.parametrize("limit", ["rate", "jobs", "megapixels", "steps"])
 def test_a_limit_of_nothing_is_refused(limit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert keys("add", "alice", f"--{limit}", "0", data=tmp_path) == 2
-    assert f"--{limit} must be more than 0" in capsys.readouterr().err
+    assert f"--{limit} must be a number above 0" in capsys.readouterr().err
+
+
+def test_limits_are_changed_one_by_one_and_taken_away(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys("add", "alice", "--rate", "5", "--jobs", "2", data=tmp_path)
+    key = capsys.readouterr().out.strip()
+    known = ApiKeys(tmp_path / "keys.json")
+    before = known.caller(key)
+    assert keys("limit", "alice", "--rate", "none", "--steps", "30", "--priority", "high", data=tmp_path) == 0
+    assert "2 jobs at once, 30 steps, up to high priority" in capsys.readouterr().out
+    after = known.caller(key)
+    assert before is not None
+    assert after is not None
+    assert after.limits == Limits(rate=None, jobs=2, steps=30, priority="high")
+    assert (after.id, after.rights) == (before.id, before.rights)
+    assert keys("limit", "bob", "--rate", "3", data=tmp_path) == 2
+    for wrong in ("many", "-1", "nan", "inf", "0"):
+        assert keys("limit", "alice", "--megapixels", wrong, data=tmp_path) == 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import torch
-from aiohttp import FormData
+from aiohttp import FormData, WSMsgType
 from aiohttp.test_utils import TestClient, TestServer
 from PIL import Image
 from safetensors.torch import save_file
@@ -132,6 +132,8 @@ async def test_a_client_hears_of_its_own_prompt_and_others_only_of_the_queue(ser
     async def listen(name: str) -> None:
         async with served.http.ws_connect(f"/ws?clientId={name}") as socket:
             async for message in socket:
+                if message.type is WSMsgType.BINARY:
+                    continue
                 heard[name].append(message.json())
                 if message.json()["type"] == "executing" and message.json()["data"]["node"] is None:
                     history = await served.get("/history/heard")

@@ -1,6 +1,7 @@
 """The embedded backend lends its models to the pack's own sampler, ordinary ones and those with nine channels."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -82,3 +83,30 @@ def test_core_samplers_refuse_nine_channels_in_a_sentence(files: dict[int, Path]
     settings = Settings(seed=0, steps=1, cfg=1.0, sampler="euler", scheduler="normal")
     with pytest.raises(UnsupportedModel, match="A1111 Sampler only"):
         sample(model, text, text, torch.zeros(1, 4, 8, 8), None, settings, Monitor())
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("level", [14.6146, 3.9])
+def test_a_run_starts_from_the_latent_and_noise_of_its_level_also_at_the_highest(
+    files: dict[int, Path], level: float
+) -> None:
+    model = Model(Shelf(), files[4], Monitor())
+    draw = torch.Generator().manual_seed(2)
+    latent, noise = (torch.randn(1, 4, 8, 8, generator=draw) for _ in range(2))
+    seen: list[torch.Tensor] = []
+
+    def solver(denoise: Any, x: torch.Tensor, sigmas: torch.Tensor, report: Any, step_noise: Any) -> torch.Tensor:
+        seen.append(x.clone())
+        return x
+
+    order = SimpleNamespace(
+        solver=solver,
+        sigmas=torch.tensor([level, 0.0]),
+        latent=latent,
+        noise=noise,
+        conditionings=[[[torch.zeros(1, 77, 768), {}]]],
+        guide=None,
+        step_noise=None,
+    )
+    model.sampling_host().run(order)
+    assert torch.allclose(seen[0], latent * 0.18215 + noise * level, atol=1e-5)

@@ -1,6 +1,7 @@
 """Picture files of every kind, whole and damaged, to plain RGB."""
 
 import io
+import resource
 import struct
 import zlib
 
@@ -307,3 +308,15 @@ def test_a_large_turned_webp_is_put_upright() -> None:
     image = scene(2000, 1100)
     data = saved(image.transpose(Image.Transpose.ROTATE_90), "WEBP", lossless=True, method=0, exif=exif)
     assert decode(data, 3_000_000).tobytes() == image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "apart"), [("WEBP", 1600, True), ("AVIF", 1600, True), ("WEBP", 400, False), ("PNG", 1600, False)]
+)
+def test_what_would_hold_up_the_event_loop_is_decoded_in_a_process_of_its_own(
+    kind: str, side: int, apart: bool
+) -> None:
+    picture = saved(scene(side, side), kind)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt
+    assert decode_picture(picture, "image", 10**7).size == (side, side)
+    assert (resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > before) is apart

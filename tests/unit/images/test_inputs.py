@@ -1,6 +1,7 @@
 import os
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,19 +33,39 @@ async def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
             await inputs.keep(job_id, {name: b""})
 
 
-async def test_the_sweep_takes_what_is_old_and_of_no_unfinished_job(tmp_path: Path) -> None:
-    inputs = InputFiles(tmp_path / "inputs")
-    unfinished, ended, fresh = (str(uuid.uuid4()) for _ in range(3))
-    for job_id in (unfinished, ended, fresh):
+async def known(*job_ids: str) -> frozenset[str]:
+    return frozenset(job_ids)
+
+
+async def test_the_sweep_takes_what_is_old_and_of_no_job_that_is_kept(tmp_path: Path) -> None:
+    inputs = InputFiles(tmp_path / "inputs", limit_bytes=100)
+    unfinished, ended, forgotten, fresh = (str(uuid.uuid4()) for _ in range(4))
+    for job_id in (unfinished, ended, forgotten, fresh):
         await inputs.keep(job_id, {NAME: b"x"})
-    for job_id in (unfinished, ended):
+    for job_id in (unfinished, ended, forgotten):
         os.utime(tmp_path / "inputs" / job_id, (time.time() - 100,) * 2)
+    await inputs.end(ended)
+    assert await inputs.sweep(partial(known, unfinished, ended), partial(known, unfinished)) == 1
+    assert {path.name for path in (tmp_path / "inputs").iterdir()} == {unfinished, ended, fresh}
 
-    async def left() -> frozenset[str]:
-        return frozenset({unfinished})
 
-    assert await inputs.sweep(left) == 1
-    assert {path.name for path in (tmp_path / "inputs").iterdir()} == {unfinished, fresh}
+async def test_of_ended_jobs_the_oldest_pictures_go_when_there_is_no_room(tmp_path: Path) -> None:
+    inputs = InputFiles(tmp_path / "inputs", limit_bytes=25)
+    jobs = [str(uuid.uuid4()) for _ in range(5)]
+    for age, job_id in enumerate(jobs):
+        await inputs.keep(job_id, {NAME: b"0123456789"})
+        os.utime(tmp_path / "inputs" / job_id, (time.time() - 100 - age,) * 2)
+    oldest = jobs[-1]  # which still runs
+    assert await inputs.sweep(partial(known, *jobs), partial(known, oldest)) == 2
+    assert {path.name for path in (tmp_path / "inputs").iterdir()} == {*jobs[:2], oldest}
+
+
+async def test_without_room_pictures_go_when_their_job_ends(tmp_path: Path) -> None:
+    inputs = InputFiles(tmp_path / "inputs")
+    job_id = str(uuid.uuid4())
+    await inputs.keep(job_id, {NAME: b"x"})
+    await inputs.end(job_id)
+    assert not list((tmp_path / "inputs").iterdir())
 
 
 async def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> None:

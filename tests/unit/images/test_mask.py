@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from orchestrator.errors import InvalidParameters
-from orchestrator.images.mask import latent_cells, require_latent_mask, sure_diameter
+from orchestrator.images.mask import keeps_surely, latent_cells, require_latent_mask, sure_diameter
 from orchestrator.images.picture import Mask
 
 
@@ -105,6 +105,32 @@ def test_a_mask_that_repaints_nothing_says_what_to_do() -> None:
     assert "lower mask_blur (now 16)" in complaint(line, 16, invert=False)
     assert "draw it thicker; 16 pixels" in complaint(line, 0, invert=False)
     assert "black (inpainting_mask_invert is 1)" in complaint(~line, 8, invert=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 160), st.integers(1, 160)),
+    shapes=st.lists(st.tuples(*[st.integers(-10, 120)] * 2, *[st.integers(20, 120)] * 2), max_size=3),
+    blur=st.integers(0, 8),
+    invert=st.booleans(),
+    padding=st.none() | st.integers(0, 64),
+)
+def test_what_is_kept_surely_is_kept(
+    size: tuple[int, int], shapes: list[tuple[int, int, int, int]], blur: int, invert: bool, padding: int | None
+) -> None:
+    region = np.zeros(size, bool)
+    for top, left, height, width in shapes:
+        region[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)] = True
+    if keeps_surely(region, blur=blur, invert=invert):
+        assert latent_cells(region, blur=blur, invert=invert, padding=padding)
+
+
+def test_a_mask_as_callers_draw_them_is_seen_to_be_kept_without_counting() -> None:
+    region = np.zeros((512, 512), bool)
+    region[150:350, 150:350] = True
+    assert keeps_surely(region, blur=4, invert=False)
+    assert keeps_surely(region, blur=4, invert=True)
+    assert not keeps_surely(region, blur=64, invert=False)
 
 
 def test_a_mask_that_repaints_something_passes() -> None:

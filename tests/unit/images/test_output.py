@@ -52,6 +52,16 @@ def test_metadata_is_taken_out_and_the_picture_stays() -> None:
     assert opened(stripped).tobytes() == scene().tobytes()
 
 
+def test_texts_are_written_as_comfyui_writes_them_and_the_picture_stays() -> None:
+    texts = {"prompt": '{"1": 2}', "workflow": "{}" * 70_000}
+    data = to_output(described(), "png", texts)
+    assert chunks(data)[:4] == [b"IHDR", b"tEXt", b"tEXt", b"IDAT"]
+    image = opened(data)
+    assert image.tobytes() == scene().tobytes()
+    assert {name: image.info[name] for name in texts} == texts
+    assert to_output(described(), "jpeg", texts) == to_output(described(), "jpeg")
+
+
 def test_a_jpeg_is_of_quality_95_without_subsampling_or_metadata() -> None:
     data = to_output(described(), "jpeg")
     image = Image.open(io.BytesIO(data))

@@ -23,7 +23,7 @@ def stated_box(mask: NDArray[np.uint8], padding: int) -> tuple[int, int, int, in
     left, right = max(columns[0] - padding, 0), min(columns[-1] + 1 + padding, width)
     top, bottom = max(rows[0] - padding, 0), min(rows[-1] + 1 + padding, height)
     if Fraction(right - left, bottom - top) > Fraction(width, height):
-        missing = int((right - left) * height / width - (bottom - top) + 1e-9)
+        missing = int((right - left) / (width / height) - (bottom - top))  # in floats, as there
         top, bottom = top - missing // 2, bottom + missing - missing // 2
         while bottom > height:
             top, bottom = top - 1, bottom - 1
@@ -31,7 +31,7 @@ def stated_box(mask: NDArray[np.uint8], padding: int) -> tuple[int, int, int, in
             top, bottom = top + 1, bottom + 1
         bottom = min(bottom, height)
     else:
-        missing = int((bottom - top) * width / height - (right - left) + 1e-9)
+        missing = int((bottom - top) * (width / height) - (right - left))
         left, right = left - missing // 2, right + missing - missing // 2
         while right > width:
             left, right = left - 1, right - 1

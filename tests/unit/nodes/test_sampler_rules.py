@@ -1,5 +1,6 @@
 """What A1111 Sampler is made of, against independent restatements in plain numpy."""
 
+import itertools
 import math
 
 import numpy as np
@@ -54,22 +55,46 @@ def test_cpu_noise_is_torch_s(pack):
 def test_brownian_noise_has_unit_variance_and_adds_up(pack, source):
     like = torch.zeros(1, 4, 32, 32)
     levels = [torch.tensor(value) for value in (10.0, 6.0, 2.0)]
-    with pack.noise.brownian_leaves(source):
-        noise = pack.noise.brownian_noise(like, (5,), 0.03, 14.6)
-        whole, first, second = noise(levels[0], levels[2]), noise(*levels[:2]), noise(*levels[1:])
+    noise = pack.noise.brownian_noise(like, source, (5,), 0.03, 14.6)
+    whole, first, second = noise(levels[0], levels[2]), noise(*levels[:2]), noise(*levels[1:])
     assert float(whole.std()) == pytest.approx(1, abs=0.05)
     summed = (first * math.sqrt(4) + second * math.sqrt(4)) / math.sqrt(8)
     assert torch.allclose(whole, summed, atol=1e-4)
 
 
-def test_brownian_leaves_are_drawn_from_the_source_and_put_back(pack):
+@pytest.mark.parametrize("source", ["cpu", "gpu"])
+def test_the_brownian_path_is_torchsde_s_with_the_source_s_normal_values(pack, source, monkeypatch):
     from torchsde._brownian import brownian_interval
 
-    before = brownian_interval._randn
-    with pack.noise.brownian_leaves("gpu"):
-        drawn = brownian_interval._randn((3,), torch.float32, torch.device("cpu"), 9)
-    assert torch.equal(drawn, pack.noise.GpuStream(9).draw((3,)))
-    assert brownian_interval._randn is before
+    def draw(size, dtype, device, seed):
+        return pack.noise.stream(source, int(seed)).draw(size)
+
+    monkeypatch.setattr(brownian_interval, "_randn", draw)
+    like = torch.zeros(2, 4, 6, 5)
+    low, high = 0.0291675, 14.614642
+    noise = pack.noise.brownian_noise(like, source, (5, 2**63 + 1), low, high)
+    trees = [
+        brownian_interval.BrownianInterval(
+            low, high, (4, 6, 5), entropy=seed, tol=1e-6, pool_size=24, halfway_tree=True
+        )
+        for seed in (5, 2**63 + 1)
+    ]  # as BrownianTree makes it
+    levels = [high, 9.1, 3.91, 0.7001234, 0.31, low]
+    for here, there in itertools.pairwise(levels):
+        path = torch.stack([tree(there, here) for tree in trees]) / math.sqrt(here - there)
+        drawn = noise(torch.tensor(here, dtype=torch.float64), torch.tensor(there, dtype=torch.float64))
+        assert torch.allclose(drawn, -path, atol=2e-5)
+        back = noise(torch.tensor(there, dtype=torch.float64), torch.tensor(here, dtype=torch.float64))
+        assert torch.equal(back, -drawn)
+
+
+def test_pictures_of_a_batch_have_paths_of_their_own_and_another_seed_another(pack):
+    like = torch.zeros(2, 4, 3, 3)
+    levels = torch.tensor(5.0), torch.tensor(1.0)
+    both = pack.noise.brownian_noise(like, "cpu", (3, 4), 0.03, 14.6)(*levels)
+    alone = pack.noise.brownian_noise(like[:1], "cpu", (4,), 0.03, 14.6)(*levels)
+    assert torch.equal(both[1], alone[0])
+    assert not torch.equal(both[0], both[1])
 
 
 @pytest.mark.parametrize(

@@ -23,16 +23,11 @@ QUICK = (0.05, 0.05, 0.05)
 async def telling(folder: Path, heard: list[str], delays: tuple[float, ...] = QUICK) -> AsyncIterator[SqliteEngine]:
     """An engine whose webhooks are told while it lasts."""
     guard = AddressGuard(["127.0.0.0/8"])
-    async with (
-        SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05)) as engine,
-        Sender(guard, timeout=5, user_agent="test/1") as sender,
-    ):
-        signer = WebhookSigner(b"r" * 32)
-        messenger = Messenger(engine, engine.outbox, sender, signer, lambda job: {"id": job.id}, delays, heard.append)
-        task = asyncio.create_task(messenger.run())
-        yield engine
-        task.cancel()
-        await asyncio.wait({task})
+    async with SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05)) as engine:
+        sender, signer = Sender(guard, timeout=5, user_agent="test/1"), WebhookSigner(b"r" * 32)
+        outbox = engine.outbox
+        async with Messenger(engine, outbox, sender, signer, lambda job: {"id": job.id}, delays, heard.append):
+            yield engine
 
 
 async def ended(engine: SqliteEngine, url: str) -> str:

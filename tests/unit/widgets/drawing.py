@@ -1,24 +1,20 @@
 """A small workflow and its definition for the tests of this folder, on core nodes only: a picture painted over."""
 
 import copy
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.known import core_object_info
+from orchestrator.errors import WorkflowError
 from orchestrator.widgets.audit import audit
 from orchestrator.widgets.definition import parse_definition
+from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.widget import Widget
 
-
-def _sampled_in_every_way(object_info: Any) -> Any:
-    """Core's sampler node with the one schedule that it lacks, so that any sampler a caller names can be drawn."""
-    required = object_info["KSamplerAdvanced"]["input"]["required"]
-    required["scheduler"][0].append("align_your_steps")
-    return object_info
-
-
-CATALOG = Catalog.from_object_info(_sampled_in_every_way(core_object_info()))
+CATALOG = Catalog.from_object_info(core_object_info())
 
 DRAWING: dict[str, Any] = {
     "1": {
@@ -133,9 +129,14 @@ def definition() -> dict[str, Any]:
     return copy.deepcopy(DEFINITION)
 
 
-def make_widget(changed_definition: object = DEFINITION, changed_drawing: object = DRAWING) -> Widget:
+def make_widget(changed_definition: object = DEFINITION, changed_drawing: dict[str, Any] = DRAWING) -> Widget:
     """The audited widget; WorkflowError if it is not sound."""
-    return audit("test", parse_definition(changed_definition), Graph.from_api(changed_drawing), CATALOG)
+    # The audit looks at what a conversion would not let through, too.
+    template = Template.of(saved(DRAWING), CATALOG)
+    with suppress(WorkflowError):
+        template = Template.of(saved(changed_drawing), CATALOG)
+    template = replace(template, graph=Graph.from_api(changed_drawing))
+    return audit("test", parse_definition(changed_definition), template, CATALOG)
 
 
 def saved(drawn: dict[str, Any]) -> dict[str, Any]:

@@ -91,7 +91,10 @@ def test_a_fault_of_the_drawing_is_named(change: Callable[[Yaml, Yaml], object],
         (bind("prompt", "Sampler", "end_at_step"), "needs STRING"),
         (bind("image", "Sampler", "end_at_step"), "needs COMBO or STRING"),
         (bind("sampler", "Sampler", "add_noise"), "of type sampler cannot be bound as value"),
-        (bind("sampler", "Sampler", "add_noise", **{"as": "scheduler"}), "the node does not offer align_your_steps, "),
+        (
+            bind("sampler", "Sampler", "add_noise", **{"as": "scheduler"}),
+            "parameters: sampler: no sampler is in the choices of all nodes that it is bound to",
+        ),
         (
             bind("seed", "Sampler", "end_at_step"),
             "may be from 0 to 18446744073709551615, but the input takes 0 to 10000",

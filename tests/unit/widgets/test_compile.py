@@ -11,7 +11,6 @@ from orchestrator.comfy.graph import Graph, Link, Node
 from orchestrator.errors import ModelMismatch
 from orchestrator.widgets.audit import graph_faults
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph, start_at_step
-from orchestrator.widgets.samplers import SAMPLERS
 from tests.unit.widgets.drawing import CATALOG, definition, drawing, make_widget
 
 WIDGET = make_widget()
@@ -166,7 +165,7 @@ requests = st.fixed_dictionaries(
         "steps": st.integers(1, 150),
         "cfg_scale": st.floats(0, 30),
         "denoising_strength": st.floats(0, 1),
-        "sampler": st.sampled_from([sampler.name for sampler in SAMPLERS]),
+        "sampler": st.sampled_from([sampler.name for sampler in make_widget().samplers["sampler"]]),
         "seed": st.integers(-1, 2**64 - 1),
         "clip_skip": st.integers(1, 12),
         "invert": st.integers(0, 1),

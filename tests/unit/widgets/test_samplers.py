@@ -8,7 +8,7 @@ from orchestrator.widgets.samplers import SAMPLERS, Sampler, find_sampler
 SAMPLER_NAMES = {
     *("euler", "euler_ancestral", "heun", "dpm_2", "dpm_2_ancestral", "lms", "ddim"),
     *("dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde"),
-    *("dpm_fast", "dpm_adaptive"),
+    *("dpm_fast", "dpm_adaptive", "lcm"),
 }
 SCHEDULERS = {
     *("normal", "karras", "exponential", "sgm_uniform", "simple", "ddim_uniform"),

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,6 +25,7 @@ from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.proposal import propose
 from orchestrator.widgets.widget import Widget
 
+_UNDESCRIBED = "Drawn in ComfyUI's editor."
 _DEFINITION, _DRAWING = library.FILES
 
 
@@ -68,7 +69,9 @@ def plan(folder: Path, publication: Publication, catalog: Catalog) -> Plan:
     try:
         graph = without_editor_fields(convert(publication.workflow, catalog), catalog)
         if is_new or publication.anew:
-            made = draft(name, publication.workflow, graph, catalog, publication.words)
+            # People read it on the widget's page at once: no place for the request that a file to be edited makes.
+            words = replace(publication.words, description=publication.words.description or _UNDESCRIBED)
+            made = draft(name, publication.workflow, graph, catalog, words)
             drawing, definition, sentences = made.drawing, made.definition, made.sentences()
             widget = _audited(name, drawing, definition, catalog)
         else:

@@ -58,6 +58,7 @@ async def test_an_artist_publishes_from_comfyui_with_the_address_and_key_in_its_
         link = page.get_by_role("link", name="Open the page of from-comfyui")
         await expect(link).to_have_attribute("href", f"{service.url}/?widget=from-comfyui")
         assert (service.workflows / "from-comfyui" / "widget.yaml").is_file()
+        await page.close()  # before its backend goes, of which it would complain
 
 
 def _new_key(data: Path) -> str:

@@ -58,5 +58,5 @@ class Caller:
 
 ANYBODY = Caller("", "anybody", frozenset(Right), Limits(priority="high"))
 """Who calls where no keys are asked for: one and all are the operator."""
-STRANGER = Caller("", "stranger", frozenset())
-"""Who calls what is open to the world, where keys are asked for elsewhere."""
+STRANGER = Caller("-", "stranger", frozenset())
+"""Who calls what is open to the world, where keys are asked for elsewhere. No job is its own: the id is no key's."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.callers.caller import ANYBODY, Limits, Right
+from orchestrator.callers.caller import ANYBODY, STRANGER, Caller, Limits, Right
 from orchestrator.callers.keys import ApiKeys
 from orchestrator.errors import NotPermitted, SettingsError, StorageError
 
@@ -90,3 +90,10 @@ def test_a_right_that_lacks_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotPermitted, match='right "publish"; the API key "alice" may run'):
         caller.require(Right.PUBLISH)
     ANYBODY.require(Right.OPERATE)
+
+
+def test_a_job_is_its_owners_and_the_operators_affair() -> None:
+    alice, root = Caller("a", "alice", RUN), Caller("r", "root", frozenset({Right.OPERATE}))
+    assert [caller.sees("a") for caller in (alice, root, ANYBODY, STRANGER)] == [True, True, True, False]
+    # Jobs from the time before there were keys have no owner.
+    assert [caller.sees("") for caller in (alice, root, ANYBODY, STRANGER)] == [False, True, True, False]

@@ -150,7 +150,7 @@ async def test_unknown_paths_and_methods_are_problems(fake: FakeComfyUI, start: 
     client = await start(fake.url)
     for method, path, status in (
         ("GET", "/nothing", 404),
-        ("PUT", "/widgets/inpaint", 405),
+        ("PATCH", "/widgets/inpaint", 405),
         ("POST", "/widgets/outpaint", 404),
         ("GET", "/widgets/outpaint", 404),
         ("GET", "/jobs/none", 404),
@@ -199,9 +199,8 @@ async def test_more_requests_at_once_than_may_wait_are_refused_before_their_bodi
     fake: FakeComfyUI, start: Service
 ) -> None:
     client = await ready(await start(fake.url, queue_limit=1))
-    unfinished = (
-        b"POST /widgets/inpaint HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
-    )
+    head = f"POST /widgets/inpaint HTTP/1.1\r\nHost: {client.host}:{client.port}\r\nContent-Type: application/json\r\n"
+    unfinished = head.encode() + b"Content-Length: 9\r\n\r\n{"
     writers = []
     for _ in range(2):  # one may wait, and one be at the backend
         _, writer = await asyncio.open_connection(client.host, client.port)

@@ -181,7 +181,8 @@ async def test_cancelling_hits_this_job_and_no_other_queued_or_running(start: Se
             assert (answer.status, (await answer.json())["state"]) == (200, "cancelled")
         ends = [(await ended(client, job_id))["state"] for job_id in jobs]
         assert ends == ["cancelled", "cancelled", "succeeded", "cancelled", "succeeded"]
-        assert {body["prompt_id"] for body in backend.requests("POST /interrupt")} <= {jobs[0], jobs[1]}
+        # The fourth may have come to the backend by the time that it is cancelled, as the first two leave.
+        assert {body["prompt_id"] for body in backend.requests("POST /interrupt")} <= {jobs[0], jobs[1], jobs[3]}
 
 
 async def test_cancelling_says_when_it_comes_too_late_and_of_what_it_does_not_know(

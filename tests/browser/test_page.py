@@ -315,7 +315,7 @@ async def test_a_key_is_asked_for_once_and_kept_in_this_browser(
         await page.get_by_role("button", name="API key").click()
         await page.locator("#api-key").fill("")
         await page.get_by_role("button", name="Save").click()
-        assert await page.evaluate("Object.values(localStorage).join()") == ""
+        await page.wait_for_function("Object.values(localStorage).join() === ''")
 
 
 async def test_the_history_is_bounded_in_number_and_in_bytes(page: Page, served: Running) -> None:

@@ -8,6 +8,7 @@ piece by piece, and json.loads sees only the small rest.
 import asyncio
 import io
 import json
+import math
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -70,7 +71,7 @@ def parse(body: Body, *, long: int = LONG, piece: int = _PIECE) -> Json:
 
 
 def _loads(text: str) -> Json:
-    value: Json = json.loads(text, parse_constant=_no_constant)
+    value: Json = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     if "\\ud" in text or "\\uD" in text:
         _encoded(json.dumps(value, ensure_ascii=False))
     return value
@@ -81,6 +82,13 @@ def _encoded(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise ValueError("it has half of a surrogate pair") from error
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number in it is too large")
+    return value
 
 
 def _no_constant(name: str) -> Json:

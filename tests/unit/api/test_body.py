@@ -92,6 +92,7 @@ def test_a_prompt_of_20000_escaped_characters_stays_text() -> None:
     "body",
     [
         b"",
+        b'{"cfg_scale": 1e999}',
         b"{",
         b"\xff\xfe{\x00}\x00",
         b'{"a": NaN}',

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from secrets import token_urlsafe
@@ -46,7 +47,7 @@ from orchestrator.backends import managed_setup, open_backends
 from orchestrator.callers.rates import Rates
 from orchestrator.comfy.known import known_catalog
 from orchestrator.comfy.pool import Pool
-from orchestrator.comfy.supervision import Backoff, keep_running
+from orchestrator.comfy.supervision import repeated
 from orchestrator.images.guard import AddressGuard
 from orchestrator.images.links import LinkSigner, secret_file
 from orchestrator.images.threads import PictureThreads
@@ -79,6 +80,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 """How often the folder of workflows is looked at for changes."""
 _SWEEP = 60.0
+"""Seconds between looks for what jobs have left that ended where nobody could drop it."""
 _ADOPTION = 60.0
 """Seconds after a start in which a job that was at a backend is left to that backend, should it come back."""
 
@@ -124,7 +126,7 @@ def create_app(settings: Settings) -> web.Application:
 async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets, resources: AsyncExitStack) -> None:
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
-    await open_part(_followed(widgets))
+    await open_part(repeated("Look at the workflows", partial(_follow, widgets), every=_LOOK_SECONDS))
     observer = await open_part(observing(settings.otlp_endpoint, app[METRICS]))
     threads = await open_part(PictureThreads())
     pictures = await open_part(picture_source(settings, threads))
@@ -133,7 +135,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     engine = await open_part(job_engine(settings, observer))
     await engine.adopt(_ADOPTION)
     provisions = await open_part(Provisions(input_files(settings), models, engine))
-    await open_part(_sweeping(provisions))
+    await open_part(repeated("Sweeper of provisions", provisions.sweep, every=_SWEEP))
     secret = secret_file(settings.data / "link.key")
     app[PUBLISHING] = Publishing(widgets, settings.publish, token_urlsafe(32), asyncio.Lock())
     backends = await open_backends(settings, sha256(secret).hexdigest()[:8], _publishing(settings, app), resources)
@@ -163,47 +165,15 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     )
 
 
-@asynccontextmanager
-async def _sweeping(provisions: Provisions) -> AsyncIterator[None]:
-    """Drops, now and then, what jobs have left that ended where nobody could."""
-
-    async def sweep() -> None:
-        await provisions.sweep()
-        await asyncio.sleep(_SWEEP)
-
-    task = asyncio.create_task(keep_running("Sweeper of provisions", sweep, Backoff()), name="provision sweeper")
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
-@asynccontextmanager
-async def _followed(widgets: LivingWidgets) -> AsyncIterator[None]:
-    """While it is open, changed folders of workflows are taken up and what cannot be used is told in the log."""
-
-    async def follow() -> None:
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            try:
-                change = await asyncio.to_thread(widgets.look)
-            except Exception:
-                log.exception("the folder of workflows could not be looked through; the widgets stay as they are")
-                continue
-            if change is not None:
-                widgets.adopt(change)
-                for sentence in change.taken_up:
-                    log.info("workflows: %s", sentence)
-                for sentence in change.refused:
-                    log.error("workflows: %s", sentence)
-
-    task = asyncio.create_task(follow())
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+async def _follow(widgets: LivingWidgets) -> None:
+    """Takes up what has changed in the folder of workflows, and tells in the log what cannot be used."""
+    change = await asyncio.to_thread(widgets.look)
+    if change is not None:
+        widgets.adopt(change)
+        for sentence in change.taken_up:
+            log.info("workflows: %s", sentence)
+        for sentence in change.refused:
+            log.error("workflows: %s", sentence)
 
 
 def _webhooks(settings: Settings, engine: SqliteEngine, app: web.Application, secret: bytes) -> Messenger:

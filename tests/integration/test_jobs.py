@@ -387,3 +387,27 @@ async def test_after_a_restart_of_both_a_lost_job_runs_again(data: Path) -> None
             end = await ended(client, job["id"])
             assert (end["state"], end["attempt"]) == ("succeeded", 2)
         assert backend.prompts[0] == backend.prompts[1]
+
+
+async def test_a_job_whose_backend_never_comes_back_after_a_restart_ends(
+    slow: FakeComfyUI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.app._ADOPTION", 0.5)
+    some_models(tmp_path / "models")
+    settings = {"backends": [{"url": slow.url, "name": "fake"}], "queue_seconds": 2}
+    client = await ready(await started(tmp_path, **settings))
+    slow.engine.run_seconds = 60
+    jobs = [await post(client), await post(client)]
+    await until(client, jobs[0]["id"], "running")
+    async with asyncio.timeout(10):
+        while len(slow.prompts) < 2:
+            await asyncio.sleep(0.02)
+    await client.close()
+    await slow.stop()
+    client = await started(tmp_path, **settings)
+    await asyncio.sleep(0.6)
+    async with client.delete(f"/jobs/{jobs[1]['id']}") as answer:
+        assert (answer.status, (await answer.json())["state"]) == (200, "cancelled")
+    job = await ended(client, jobs[0]["id"], seconds=10)
+    assert (job["state"], job["code"]) == ("failed", "backend_lost")
+    await client.close()

@@ -15,7 +15,7 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
 from orchestrator.comfy.fault import Fault
-from orchestrator.comfy.following import Following, OnProgress
+from orchestrator.comfy.following import Following, NotBegun, OnProgress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
 from orchestrator.comfy.messages import Message, PreviewFrame, Status, Unknown
@@ -212,7 +212,8 @@ class BackendClient:
         before, and what became of it is found out. A job for which memory did not suffice is tried once more, after
         the backend was told to free its own.
 
-        Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost or BackendTimeout. Whenever it ends without
+        Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost, BackendTimeout, or NotBegun when the
+        deadline has passed and other jobs have kept the backend from this one. Whenever it ends without
         knowing the job's end, and when it is cancelled, the job is cancelled at the backend, unless `leave` was called.
         """
         with self.tally.counting():
@@ -270,9 +271,12 @@ class BackendClient:
                 finally:
                     self._results.note(prompt_id, (file for found in images_of(entry).values() for file in found))
         except TimeoutError as error:
+            if not following.begun:
+                raise NotBegun(f'Backend "{self.name}" was busy with other jobs for {deadline:g} s') from error
             raise BackendTimeout(f'Backend "{self.name}" took longer than {deadline:g} s') from error
         finally:
-            del self._followed[prompt_id]
+            if self._followed.get(prompt_id) is following:  # and not a later run of the same job
+                del self._followed[prompt_id]
 
     async def _collect(self, image: ImageRef) -> bytes:
         try:

@@ -22,6 +22,10 @@ _RETRY = 0.25
 _MISSES = 2
 
 
+class NotBegun(Exception):
+    """The backend was busy with other jobs until the deadline, and the job was withdrawn."""
+
+
 class Following:
     """One job at one backend, from before it is submitted until it has ended."""
 
@@ -52,10 +56,7 @@ class Following:
 
     def hear(self, message: Message) -> None:
         """One message of this job. Returns at once."""
-        self.begun = True
-        begin, self.on_begin = self.on_begin, None
-        if begin is not None:
-            begin()
+        self._begin()
         if self._execution.fold(message):
             self._progressed = True
             self._wake.set()
@@ -63,6 +64,12 @@ class Following:
             # Sent after the history is written. Should the entry be late all the same, the next looks follow soon.
             self._pause = _SOON
             self.nudge()
+
+    def _begin(self) -> None:
+        self.begun = True
+        begin, self.on_begin = self.on_begin, None
+        if begin is not None:
+            begin()
 
     def show(self, preview: bytes) -> None:
         """A JPEG of the picture so far; the newest one counts. Returns at once."""
@@ -97,7 +104,7 @@ class Following:
             if time.monotonic() >= self._next_look:
                 seen = await self._look()
                 if isinstance(seen, _Ended):
-                    self.at_backend = False
+                    self.at_backend, self.begun = False, True
                     return seen.entry
 
     async def _woken(self) -> None:
@@ -128,7 +135,13 @@ class Following:
     async def _read(self) -> "_Ended | _Waiting | _Missing":
         entry = await self._wire.history(self.prompt_id)
         if entry is None:
-            if self.prompt_id in await self._wire.queued():
+            running, waiting = await self._wire.queue()
+            if self.prompt_id in running and not self.begun:
+                # Its messages go to a socket that is gone, or come late: that it runs is worth telling all the same.
+                self._begin()
+                self._progressed = True
+                self._wake.set()
+            if self.prompt_id in running | waiting:
                 return _Waiting()
             entry = await self._wire.history(self.prompt_id)
         return _Missing() if entry is None else _Ended(entry)

@@ -118,11 +118,10 @@ class Wire:
         entries = self._object(await self._get(f"/history/{prompt_id}"), "/history")
         return entries.get(prompt_id)
 
-    async def queued(self) -> frozenset[str]:
-        """The ids of the jobs that run or wait."""
+    async def queue(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The ids of the jobs that run, and of those that wait."""
         queue = self._object(await self._get("/queue"), "/queue")
-        items = [*_list(queue.get("queue_running")), *_list(queue.get("queue_pending"))]
-        return frozenset(str(item[1]) for item in items if isinstance(item, list) and len(item) > 1)
+        return _ids(queue.get("queue_running")), _ids(queue.get("queue_pending"))
 
     async def view(self, image: ImageRef) -> bytes:
         """The bytes of a picture."""
@@ -277,6 +276,10 @@ class Wire:
 
 def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
+
+
+def _ids(items: object) -> frozenset[str]:
+    return frozenset(str(item[1]) for item in _list(items) if isinstance(item, list) and len(item) > 1)
 
 
 def _around_file(kind: str, folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:

@@ -36,6 +36,8 @@ class Following:
         """True when we have asked the backend to drop the job."""
         self.left = False
         """True when the backend shall keep the job whatever becomes of us."""
+        self.again = False
+        """True when the backend had the job before and it is not known what became of that."""
         self.begun = False
         """True once the backend was seen to work on the job."""
         self.on_begin: Callable[[], None] | None = None
@@ -133,7 +135,8 @@ class Following:
         return seen
 
     async def _read(self) -> "_Ended | _Waiting | _Missing":
-        entry = await self._wire.history(self.prompt_id)
+        # An entry may be of an earlier run of the same job: then the queue is asked first whether this one is over.
+        entry = None if self.again else await self._wire.history(self.prompt_id)
         if entry is None:
             running, waiting = await self._wire.queue()
             if self.prompt_id in running and not self.begun:

@@ -7,6 +7,7 @@ alone. Must not know schedules or `AND`.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -25,6 +26,14 @@ _SPELLED_END = "<|endoftext|>"
 _COMFYUI_S_OWN = re.compile(r"(?<=embedding)(?=:)|(<\|endoftext\|>)", re.IGNORECASE)
 """Where a text has to be parted for ComfyUI to read it as plain: between `embedding` and its colon (which alters no
 token), and around an END, which could not be told from the end of what was read."""
+_LETTERS_IN_ONE = range(0xFB00, 0xFB07)
+_FULL_WIDTH = range(0xFF01, 0xFF5F)
+_STRAIGHT = {
+    **dict.fromkeys((0x2BC, *range(0x2018, 0x201C)), "'"),
+    **dict.fromkeys(range(0x201C, 0x2020), '"'),
+    **{code: unicodedata.normalize("NFKC", chr(code)) for code in (*_LETTERS_IN_ONE, *_FULL_WIDTH)},
+}
+"""Typographic characters that A1111's tokenizer reads as plain ones (ftfy does it there), and ComfyUI's does not."""
 _CLIP_L_WIDTH = 768
 _NO_MEAN = 1e-5
 """A mean this small beside the size of the values is rounding."""
@@ -99,7 +108,7 @@ class Encoder:
     def _ids(self, text: str) -> list[int]:
         """Token ids without start and end. ComfyUI's own syntax in the text is made harmless first."""
         ids: list[int] = []
-        for part in filter(None, _COMFYUI_S_OWN.split(text)):
+        for part in filter(None, _COMFYUI_S_OWN.split(text.translate(_STRAIGHT))):
             if part.lower() == _SPELLED_END:
                 ids.append(END)
                 continue

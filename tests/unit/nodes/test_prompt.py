@@ -55,6 +55,12 @@ def test_comfyui_s_own_syntax_is_plain_text(encoder):
     assert chunks_of(clip) == [letters("aembedding:bad(b:2)")]
 
 
+def test_typographic_characters_are_read_as_plain_ones(encoder):
+    clip = LetterClip()
+    encoder(clip).encode({"it’s “a” ﬁ ＡＢ（c）": 1})
+    assert chunks_of(clip) == [letters('it\'s"a"fiAB(c)')]
+
+
 @pytest.mark.parametrize("spelling", ["<|endoftext|>", "<|EndOfText|>"])
 def test_the_end_of_text_that_is_spelled_out_is_that_token_and_what_follows_still_counts(encoder, spelling):
     clip = LetterClip()

@@ -26,7 +26,7 @@ _SPELLED_END = "<|endoftext|>"
 _COMFYUI_S_OWN = re.compile(r"(?<=embedding)(?=:)|(<\|endoftext\|>)", re.IGNORECASE)
 """Where a text has to be parted for ComfyUI to read it as plain: between `embedding` and its colon (which alters no
 token), and around an END, which could not be told from the end of what was read."""
-_LETTERS_IN_ONE = range(0xFB00, 0xFB07)
+_LETTERS_IN_ONE = range(0xFB00, 0xFB05)
 _FULL_WIDTH = range(0xFF01, 0xFF5F)
 _STRAIGHT = {
     **dict.fromkeys((0x2BC, *range(0x2018, 0x201C)), "'"),

@@ -6,7 +6,6 @@ Arguments: the checkpoint's path, the pack's folder.
 import importlib.util
 import json
 import sys
-import time
 from pathlib import Path
 
 checkpoint, pack_folder = sys.argv[1:]
@@ -58,9 +57,8 @@ def main() -> None:
     (alone,) = encode(clip, "a", "positive", 8)
     report["parts"] = [list(short.shape), list(long.shape)]
     report["repeated"] = bool((short[:, 77:] == alone[0][0][:, -1:]).all()) and torch.equal(short[:, :77], alone[0][0])
-    started = time.perf_counter()
     (turns,) = encode(clip, "(a:1.3) [cat|dog|[bird|fish]]", "positive", 150)
-    report["alternation"] = {"texts": len(turns), "seconds": time.perf_counter() - started}
+    report["alternating texts"] = len(turns)
     print(json.dumps(report))
 
 

@@ -12,6 +12,6 @@ The way of one request, each step one call in `pipeline.py`:
 7. `agents` lease it for a backend, and `comfy` runs the graph there and collects the rendered image;
 8. `images` keeps it, `jobs` the end, and whoever asks gets a link that expires.
 
-`app.py` makes every part and joins them. `embedded` (a ComfyUI of our own for machines without a GPU) and `demo_model`
-are programs beside the service, which starts them and never imports them.
+`app.py` joins the parts that `parts.py` and `backends.py` make as the settings say. `embedded` (a ComfyUI of our own
+for machines without a GPU) and `demo_model` are programs beside the service, which starts them and never imports them.
 """

@@ -34,10 +34,11 @@ from orchestrator.images.source import Picture, PictureSource
 from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
-from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, NeededModel, Succeeded, Timings
+from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, NeededModel, Succeeded
 from orchestrator.models.finder import ModelFile, ModelFinder
 from orchestrator.provisions import Provisions
 from orchestrator.rendering import Stopped, render
+from orchestrator.stopwatch import Passed, Stopwatch
 from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
 from orchestrator.widgets.values import Checked, Values
@@ -63,32 +64,6 @@ class WidgetRequest:
     caller: Caller = ANYBODY
     webhook: str = ""
     """Where the job's end is to be told; empty for nowhere."""
-
-
-Passed = Callable[[str, str, float], None]
-"""Called with a job's id, a stage that it is through, and how many seconds that took."""
-
-
-class _Stopwatch:
-    """How long each stage took, in seconds, in order; `passed` is told of each."""
-
-    def __init__(self, passed: Callable[[str, float], None]) -> None:
-        self._passed = passed
-        self._laps: list[tuple[str, float]] = []
-        self._last = time.perf_counter()
-
-    def lap(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.note(stage, now - self._last)
-        self._last = now
-
-    def note(self, stage: str, seconds: float) -> None:
-        self._laps.append((stage, seconds))
-        self._passed(stage, seconds)
-
-    @property
-    def laps(self) -> Timings:
-        return tuple(self._laps)
 
 
 @dataclass(frozen=True)
@@ -121,7 +96,7 @@ class Reception:
         """
         if request.fingerprint and await self._is_known(request):
             return request.job_id
-        watch = _Stopwatch(partial(self.passed, request.job_id))
+        watch = Stopwatch(partial(self.passed, request.job_id))
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
         values = checked.values
@@ -285,7 +260,7 @@ class Work:
         service.
         """
         spec = lease.spec
-        watch = _Stopwatch(partial(self.passed, spec.id))
+        watch = Stopwatch(partial(self.passed, spec.id))
         if lease.fetched is not None:
             watch.note("fetch", lease.fetched)
         watch.note("queue", lease.waited)
@@ -317,7 +292,7 @@ class Work:
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
     async def _make(
-        self, lease: Lease, backend: BackendClient, watch: _Stopwatch, leave: Callable[[], None]
+        self, lease: Lease, backend: BackendClient, watch: Stopwatch, leave: Callable[[], None]
     ) -> StoredImage:
         spec = lease.spec
         rendered = await render(lease, backend, self.provisions, self.supplier)

@@ -14,6 +14,7 @@ from typing import Literal, TypeAlias
 from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
+from orchestrator.comfy.fault import Fault
 from orchestrator.comfy.following import Following, OnProgress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
@@ -77,8 +78,7 @@ class BackendClient:
         self.editor = Editor(self._wire)
         self._uploads = Uploads(self._wire, mark)
         self._results = Results(self._wire)
-        self._fault = ""
-        self._faulty = asyncio.Event()
+        self._fault = Fault()
         self._followed: dict[str, Following] = {}
         self._heard_of = ""
         self._leaving = False
@@ -122,24 +122,16 @@ class BackendClient:
 
     async def out_of_use(self) -> str:
         """Waits, without a deadline, until the websocket is gone (the answer is empty) or its device has failed."""
-        gone, faulty = asyncio.ensure_future(self.closed()), asyncio.ensure_future(self._faulty.wait())
-        try:
-            await asyncio.wait({gone, faulty}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for waiting in (gone, faulty):
-                waiting.cancel()
-            await asyncio.wait({gone, faulty})
-        return self._fault
+        return await self._fault.or_until(self.closed())
 
     async def mend(self, seconds: float) -> None:
         """After a fault: has it started anew where that is ours to do, and waits until it is gone or `seconds` over."""
         if self.process is not None:
-            self.process.restart(self._fault)
+            self.process.restart(self._fault.reason)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.closed()
-        self._fault = ""
-        self._faulty.clear()
+        self._fault.clear()
 
     @property
     def connection_failure(self) -> str:
@@ -233,8 +225,7 @@ class BackendClient:
                 try:
                     return await self._with_room(run, prompt_id, resume)
                 except DeviceFault as error:
-                    self._fault = error.detail
-                    self._faulty.set()
+                    self._fault.strike(error.detail)
                     raise
 
     async def _with_room(self, run: Callable[[bool], Awaitable[bytes]], prompt_id: str, resume: bool) -> bytes:

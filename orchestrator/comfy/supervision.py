@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from orchestrator.errors import OrchestratorError
@@ -37,3 +38,14 @@ async def keep_running(name: str, step: Callable[[], Awaitable[None]], backoff: 
             delay, told = backoff.first, ""
         await asyncio.sleep(delay)
         delay = min(delay * 2, backoff.limit)
+
+
+@asynccontextmanager
+async def repeated(name: str, step: Callable[[], Awaitable[None]], *, every: float) -> AsyncIterator[None]:
+    """While it is open, a task beside it runs `step` at once and then after every pause of so many seconds."""
+    task = asyncio.create_task(keep_running(name, step, Backoff(every, every)), name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})

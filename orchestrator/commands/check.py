@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from orchestrator.app import load_model_names, load_widgets, managed_setup, remote_client, shelf_of
+from orchestrator.app import load_widgets
+from orchestrator.backends import managed_setup, remote_client
 from orchestrator.comfy.inspection import Report, inspect
 from orchestrator.comfy.installation import Installation
 from orchestrator.comfy.known import KNOWN_VERSION
 from orchestrator.errors import SettingsError
+from orchestrator.parts import load_model_names, shelf_of
 from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.widgets.widget import Widget
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from orchestrator.app import keys_of, webhook_signer
 from orchestrator.callers.caller import Limits, Right
 from orchestrator.callers.keys import ApiKey
 from orchestrator.errors import SettingsError
+from orchestrator.parts import keys_of, webhook_signer
 from orchestrator.settings import Settings
 
 N = TypeVar("N", int, float)

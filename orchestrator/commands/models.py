@@ -9,10 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from orchestrator.app import open_models, shelf_of
 from orchestrator.errors import ModelNotFound, StorageError
 from orchestrator.models.shelf import Shelf, ShelfEntry
 from orchestrator.models.speed import Progress
+from orchestrator.parts import open_models, shelf_of
 from orchestrator.settings import Settings
 
 _FAMILIES = ("sd15", "sdxl")

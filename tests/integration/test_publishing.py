@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.api.publishing import PUBLISHING
-from orchestrator.app import keys_of
 from orchestrator.callers.caller import Limits, Right
+from orchestrator.parts import keys_of
 from tests.integration.services import LINKS, Client, started
 from tests.unit.widgets.test_creation import drawn
 

@@ -9,8 +9,8 @@ import aiohttp
 import pytest
 from standardwebhooks import Webhook
 
-from orchestrator.app import webhook_signer
 from orchestrator.callers.keys import ApiKeys
+from orchestrator.parts import webhook_signer
 from orchestrator.settings import Settings
 from tests.chaos.service import Service as Process
 from tests.fakes.comfyui import FakeComfyUI

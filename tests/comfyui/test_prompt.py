@@ -51,3 +51,9 @@ def test_parts_of_unequal_length_reach_the_model_equally_long(report: dict[str, 
 
 def test_texts_that_take_turns_are_read_once_each_however_many_the_steps(report: dict[str, Any]) -> None:
     assert report["alternating texts"] == 4
+
+
+def test_a_prompt_shorter_than_the_negative_one_is_read_as_it_stands(report: dict[str, Any]) -> None:
+    assert report["unequal lengths"] > 1
+    assert report["repeated at 1"] < 1e-5
+    assert report["repeated at 4"] < 1e-5

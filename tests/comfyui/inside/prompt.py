@@ -42,7 +42,7 @@ TEXTS = {
 
 @torch.inference_mode()
 def main() -> None:
-    _, clip, *_ = comfy.sd.load_checkpoint_guess_config(checkpoint, output_vae=False)
+    model, clip, *_ = comfy.sd.load_checkpoint_guess_config(checkpoint, output_vae=False)
     encoder = pack.prompt_encoding.Encoder(clip)
     plain = clip.tokenizer.clip_l.tokenizer
     report: dict[str, object] = {
@@ -59,6 +59,18 @@ def main() -> None:
     report["repeated"] = bool((short[:, 77:] == alone[0][0][:, -1:]).all()) and torch.equal(short[:, :77], alone[0][0])
     (turns,) = encode(clip, "(a:1.3) [cat|dog|[bird|fish]]", "positive", 150)
     report["alternating texts"] = len(turns)
+    (longer,) = encode(clip, "a blue star, " * 40, "negative", 2)
+    twice = [[torch.cat([alone[0][0]] * (longer[0][0].shape[1] // 77), 1), alone[0][1]]]
+    sampler, latent = pack.NODE_CLASS_MAPPINGS["A1111Sampler"](), {"samples": torch.zeros(1, 4, 8, 8)}
+
+    def painted(positive, cfg: float) -> torch.Tensor:
+        settings = (7, 2, cfg, "euler", "karras", positive, longer, latent, 1.0, "cpu")
+        return sampler.sample(model, *settings)[0]["samples"]
+
+    report["unequal lengths"] = longer[0][0].shape[1] // 77
+    for cfg in (1.0, 4.0):  # at 1 the prompt is evaluated alone, at 4 beside the longer one
+        once = painted(alone, cfg)
+        report[f"repeated at {cfg:g}"] = float((painted(twice, cfg) - once).abs().max() / once.abs().max())
     print(json.dumps(report))
 
 

@@ -6,14 +6,16 @@ is left out here. Knows no picture's meaning.
 """
 
 import math
+from typing import TypeAlias
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 _PASSES = 3
-_GRAIN = 16
-"""A radius is this many blocks of what comes in, and this many steps between the places that go out."""
+_BLOCK, _STEPS = 4, 8
+"""Pixels a side of what comes in, and steps between the places that go out for each radius."""
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, right and bottom exclusive."""
 
 
 def box_radius(radius: int) -> float:
@@ -52,11 +54,6 @@ def _weights(length: int, radius: int, places: Tensor, block: int) -> Tensor:
     return filled.reshape(len(places), blocks, block).sum(2)
 
 
-def reach_of(radius: int) -> int:
-    """How many pixels away something still counts: three boxes of about the radius each."""
-    return 3 * radius + 9
-
-
 def _places(low: int, high: int, step: int) -> Tensor:
     """From the first to the last pixel of low..high in even steps of at most so many pixels."""
     return torch.linspace(low, high - 1, math.ceil((high - 1 - low) / step) + 1, dtype=torch.float64)
@@ -67,18 +64,44 @@ def resampled(levels: Tensor, width: int, height: int) -> Tensor:
     return torch.nn.functional.interpolate(levels[None], (height, width), mode="bilinear", align_corners=True)[0]
 
 
-def blurred(picture: Image.Image, radius: int, box: tuple[int, int, int, int]) -> Tensor:
-    """A four-channel picture blurred and cut to `box`, on a coarse grid whose corners are the box's corner pixels.
+def _means(values: Tensor) -> Tensor:
+    """Of each 4x4 pixels of (height, width, channels); the last row and column count more where they do not fit."""
+    for side in (0, 1):
+        length = values.shape[side]
+        if length % _BLOCK:
+            repeated = torch.arange(length + -length % _BLOCK).clamp(max=length - 1)
+            values = values.index_select(side, repeated)
+    rows = values.reshape(values.shape[0] // _BLOCK, _BLOCK, -1).sum(1)
+    columns = rows.reshape(len(rows), -1, _BLOCK, values.shape[2]).unbind(2)
+    return torch.stack(columns).sum(0).div_(_BLOCK**2)
 
-    float32 (4, rows, columns), in levels; what lies between is a straight line to 0.1 of a level.
+
+def visible_blocks(image: Tensor, mask: Tensor, box: Box) -> Tensor:
+    """What uint8 (height, width) does not hide of (height, width, 3 of 0..1), in premultiplied levels, with the alpha.
+
+    float32 (rows, columns, 4), one for each 4x4 pixels. The mask is 0 outside the box.
+    """
+    left, top, right, bottom = (
+        side // _BLOCK * _BLOCK for side in (*box[:2], box[2] + _BLOCK - 1, box[3] + _BLOCK - 1)
+    )
+    shown = (255 - mask[top:bottom, left:right, None]).float()
+    colour = _means(image).mul_(255)
+    blocks = torch.cat([colour, torch.full_like(colour[..., :1], 255)], 2)
+    part = blocks[top // _BLOCK : bottom // _BLOCK, left // _BLOCK : right // _BLOCK]
+    part[..., :3] = _means(image[top:bottom, left:right] * shown)
+    part[..., 3:] = _means(shown)
+    return blocks
+
+
+def blurred(blocks: Tensor, size: tuple[int, int], radius: int, box: Box) -> Tensor:
+    """What `visible_blocks` gives for a picture of (height, width), blurred and cut to `box`.
+
+    float32 (4, rows, columns) on a coarse grid whose corners are the box's corner pixels; what lies between is a
+    straight line to 0.2 of a level.
     """
     left, top, right, bottom = box
-    block, reach = max(radius // _GRAIN, 1), reach_of(radius)
-    x, y = max(left - reach, 0), max(top - reach, 0)
-    near = picture.crop((x, y, min(right + reach, picture.width), min(bottom + reach, picture.height)))
-    small = near.reduce(block) if block > 1 else near
-    levels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).float()
-    rows = _weights(near.height, radius, _places(top - y, bottom - y, block), block)
-    columns = _weights(near.width, radius, _places(left - x, right - x, block), block)
-    narrow = (rows @ levels.reshape(small.height, -1)).reshape(len(rows), small.width, 4)
-    return torch.einsum("ax,dxc->cda", columns, narrow)
+    step = radius // _STEPS
+    rows = _weights(size[0], radius, _places(top, bottom, step), _BLOCK)
+    columns = _weights(size[1], radius, _places(left, right, step), _BLOCK)
+    narrow = (rows @ blocks.reshape(len(blocks), -1)).reshape(len(rows), -1, 4)
+    return narrow.permute(2, 0, 1) @ columns.mT

@@ -12,7 +12,7 @@ from PIL import Image, ImageStat
 
 from .levels import cut, levels_in, levels_of, picture_of
 from .rim_blur import blurred_rim, reach_of, rim_of
-from .wide_blur import blurred, resampled, visible_blocks
+from .wide_blur import BLOCK, blurred, resampled, visible_blocks
 
 WIDE_LAYERS = (256, 64)
 LAYERS = ((16, 2), (4, 4), (2, 2), (0, 1))
@@ -30,10 +30,9 @@ def _surroundings(picture: Image.Image, mask: torch.Tensor) -> Image.Image:
     return visible.convert("RGBa")
 
 
-def _base(image: torch.Tensor, mask: torch.Tensor, box: Box) -> Image.Image:
+def _base(blocks: torch.Tensor, size: tuple[int, int], box: Box) -> Image.Image:
     """The wide layers, one over the other, cut to `box`; rows and columns exchanged."""
-    blocks = visible_blocks(image, mask, box)
-    wide, near = (blurred(blocks, image.shape[:2], radius, box) for radius in WIDE_LAYERS)
+    wide, near = (blurred(blocks, size, radius, box) for radius in WIDE_LAYERS)
     over = near + resampled(wide, near.shape[2], near.shape[1]) * (1 - near[3] / 255)
     over[:3] *= 255 / over[3].clamp(min=0.5)  # its colours are cut to whole levels, as Pillow does there
     over[3] += 0.5
@@ -55,12 +54,13 @@ def painted_box(image: torch.Tensor, mask: torch.Tensor, box: Box) -> torch.Tens
     where nothing of the surroundings arrives (all of an all-white mask, the middle of a huge one), those pixels get the
     mean colour.
     """
-    left, top = max(box[0] - _FARTHEST, 0), max(box[1] - _FARTHEST, 0)
+    left, top = (max(side - _FARTHEST, 0) // BLOCK * BLOCK for side in box[:2])
     near = slice(top, box[3] + _FARTHEST), slice(left, box[2] + _FARTHEST)
     picture = picture_of(levels_of(image[near]))
     visible = _surroundings(picture, mask[near])
     painted = Image.new("RGBA", (visible.height, visible.width))
-    painted.paste(_base(image, mask, box), (box[1] - top, box[0] - left))
+    blocks = visible_blocks(image, visible, left, top)
+    painted.paste(_base(blocks, image.shape[:2], box), (box[1] - top, box[0] - left))
     for radius, times in LAYERS:
         for layer, place in blurred_rim(visible, radius, rim_of(mask[near], reach_of(radius))):
             over, part = layer.convert("RGBA"), painted.crop(place)

@@ -9,10 +9,11 @@ import math
 from typing import TypeAlias
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 _PASSES = 3
-_BLOCK, _STEPS = 4, 8
+BLOCK, _STEPS = 4, 8
 """Pixels a side of what comes in, and steps between the places that go out for each radius."""
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, right and bottom exclusive."""
@@ -68,28 +69,26 @@ def _means(values: Tensor) -> Tensor:
     """Of each 4x4 pixels of (height, width, channels); the last row and column count more where they do not fit."""
     for side in (0, 1):
         length = values.shape[side]
-        if length % _BLOCK:
-            repeated = torch.arange(length + -length % _BLOCK).clamp(max=length - 1)
+        if length % BLOCK:
+            repeated = torch.arange(length + -length % BLOCK).clamp(max=length - 1)
             values = values.index_select(side, repeated)
-    rows = values.reshape(values.shape[0] // _BLOCK, _BLOCK, -1).sum(1)
-    columns = rows.reshape(len(rows), -1, _BLOCK, values.shape[2]).unbind(2)
-    return torch.stack(columns).sum(0).div_(_BLOCK**2)
+    rows = values.reshape(values.shape[0] // BLOCK, BLOCK, -1).sum(1)
+    columns = rows.reshape(len(rows), -1, BLOCK, values.shape[2]).unbind(2)
+    return torch.stack(columns).sum(0).div_(BLOCK**2)
 
 
-def visible_blocks(image: Tensor, mask: Tensor, box: Box) -> Tensor:
-    """What uint8 (height, width) does not hide of (height, width, 3 of 0..1), in premultiplied levels, with the alpha.
+def visible_blocks(image: Tensor, near: Image.Image, left: int, top: int) -> Tensor:
+    """A picture (height, width, 3 of 0..1) in premultiplied levels, with its alpha, one for each 4x4 pixels.
 
-    float32 (rows, columns, 4), one for each 4x4 pixels. The mask is 0 outside the box.
+    float32 (rows, columns, 4). Around a mask `near` tells what is visible, with premultiplied alpha, from `left` and
+    `top` on, which are multiples of 4.
     """
-    left, top, right, bottom = (
-        side // _BLOCK * _BLOCK for side in (*box[:2], box[2] + _BLOCK - 1, box[3] + _BLOCK - 1)
-    )
-    shown = (255 - mask[top:bottom, left:right, None]).float()
     colour = _means(image).mul_(255)
     blocks = torch.cat([colour, torch.full_like(colour[..., :1], 255)], 2)
-    part = blocks[top // _BLOCK : bottom // _BLOCK, left // _BLOCK : right // _BLOCK]
-    part[..., :3] = _means(image[top:bottom, left:right] * shown)
-    part[..., 3:] = _means(shown)
+    small = near.reduce(BLOCK)
+    levels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).reshape(small.height, small.width, 4)
+    down, across = top // BLOCK, left // BLOCK
+    blocks[down : down + small.height, across : across + small.width] = levels
     return blocks
 
 
@@ -101,7 +100,7 @@ def blurred(blocks: Tensor, size: tuple[int, int], radius: int, box: Box) -> Ten
     """
     left, top, right, bottom = box
     step = radius // _STEPS
-    rows = _weights(size[0], radius, _places(top, bottom, step), _BLOCK)
-    columns = _weights(size[1], radius, _places(left, right, step), _BLOCK)
+    rows = _weights(size[0], radius, _places(top, bottom, step), BLOCK)
+    columns = _weights(size[1], radius, _places(left, right, step), BLOCK)
     narrow = (rows @ blocks.reshape(len(blocks), -1)).reshape(len(rows), -1, 4)
     return narrow.permute(2, 0, 1) @ columns.mT

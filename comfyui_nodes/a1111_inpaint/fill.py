@@ -30,9 +30,9 @@ def _surroundings(picture: Image.Image, mask: torch.Tensor) -> Image.Image:
     return visible.convert("RGBa")
 
 
-def _base(blocks: torch.Tensor, size: tuple[int, int], box: Box) -> Image.Image:
+def _base(blocks: torch.Tensor, box: Box) -> Image.Image:
     """The wide layers, one over the other, cut to `box`; rows and columns exchanged."""
-    wide, near = (blurred(blocks, size, radius, box) for radius in WIDE_LAYERS)
+    wide, near = (blurred(blocks, radius, box) for radius in WIDE_LAYERS)
     over = near + resampled(wide, near.shape[2], near.shape[1]) * (1 - near[3] / 255)
     over[:3] *= 255 / over[3].clamp(min=0.5)  # its colours are cut to whole levels, as Pillow does there
     over[3] += 0.5
@@ -60,7 +60,7 @@ def painted_box(image: torch.Tensor, mask: torch.Tensor, box: Box) -> torch.Tens
     visible = _surroundings(picture, mask[near])
     painted = Image.new("RGBA", (visible.height, visible.width))
     blocks = visible_blocks(image, visible, left, top)
-    painted.paste(_base(blocks, image.shape[:2], box), (box[1] - top, box[0] - left))
+    painted.paste(_base(blocks, box), (box[1] - top, box[0] - left))
     for radius, times in LAYERS:
         for layer, place in blurred_rim(visible, radius, rim_of(mask[near], reach_of(radius))):
             over, part = layer.convert("RGBA"), painted.crop(place)

@@ -19,7 +19,7 @@ Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, right and bottom exclusive."""
 
 
-def box_radius(radius: int) -> float:
+def box_radius(radius: float) -> float:
     """Of the box whose three passes have the Gaussian's variance: Gwosdek et al. 2011, "Extended Box Filters"."""
     variance = radius**2 / _PASSES
     whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
@@ -33,7 +33,7 @@ def _spread(weights: Tensor, radius: float) -> Tensor:
     beyond, reach = 2 * whole + 3, 2 * whole + 1
     sums = torch.nn.functional.pad(weights.cumsum(1), (beyond, beyond - 1), mode="replicate")
     sums[:, :beyond] = 0
-    read = sums[:, reach + 1 : -1] - sums[:, 1 : -reach - 1]  # from `whole` pixels before a place to as many after it
+    read = sums[:, reach + 1 : -1] - sums[:, 1 : -reach - 1]  # from `whole` blocks before a place to as many after it
     read.lerp_(sums[:, reach + 2 :] - sums[:, : -reach - 2], radius - whole).div_(2 * radius + 1)
     spread = read[:, whole + 1 : whole + 1 + length].clone()
     spread[:, 0] += read[:, : whole + 1].sum(1)
@@ -41,18 +41,17 @@ def _spread(weights: Tensor, radius: float) -> Tensor:
     return spread
 
 
-def _weights(length: int, radius: int, places: Tensor, block: int) -> Tensor:
-    """How much of each block of a row the blurred row holds at fractional places: float32 (places, blocks)."""
-    below = places.floor().long().clamp(max=length - 1)
-    share = (places - below)[:, None].float()
-    weights = torch.zeros(len(places), length)
+def _weights(blocks: int, radius: int, places: Tensor) -> Tensor:
+    """How much of each block of a row the blurred row holds at some pixels: float32 (places, blocks)."""
+    centres = ((places + 0.5) / BLOCK - 0.5).clamp(0, blocks - 1)
+    below = centres.floor().long()
+    share = (centres - below)[:, None].float()
+    weights = torch.zeros(len(places), blocks)
     weights.scatter_add_(1, below[:, None], 1 - share)
-    weights.scatter_add_(1, (below + 1).clamp(max=length - 1)[:, None], share)
+    weights.scatter_add_(1, (below + 1).clamp(max=blocks - 1)[:, None], share)
     for _ in range(_PASSES):
-        weights = _spread(weights, box_radius(radius))
-    blocks = math.ceil(length / block)
-    filled = torch.nn.functional.pad(weights, (0, blocks * block - length))
-    return filled.reshape(len(places), blocks, block).sum(2)
+        weights = _spread(weights, box_radius(radius / BLOCK))
+    return weights
 
 
 def _places(low: int, high: int, step: int) -> Tensor:
@@ -92,15 +91,15 @@ def visible_blocks(image: Tensor, near: Image.Image, left: int, top: int) -> Ten
     return blocks
 
 
-def blurred(blocks: Tensor, size: tuple[int, int], radius: int, box: Box) -> Tensor:
-    """What `visible_blocks` gives for a picture of (height, width), blurred and cut to `box`.
+def blurred(blocks: Tensor, radius: int, box: Box) -> Tensor:
+    """What `visible_blocks` gives, blurred by a radius in pixels and cut to `box`.
 
     float32 (4, rows, columns) on a coarse grid whose corners are the box's corner pixels; what lies between is a
     straight line to 0.2 of a level.
     """
     left, top, right, bottom = box
     step = radius // _STEPS
-    rows = _weights(size[0], radius, _places(top, bottom, step), BLOCK)
-    columns = _weights(size[1], radius, _places(left, right, step), BLOCK)
+    rows = _weights(blocks.shape[0], radius, _places(top, bottom, step))
+    columns = _weights(blocks.shape[1], radius, _places(left, right, step))
     narrow = (rows @ blocks.reshape(len(blocks), -1)).reshape(len(rows), -1, 4)
     return narrow.permute(2, 0, 1) @ columns.mT

@@ -49,9 +49,9 @@ def resized(levels: Tensor, width: int, height: int) -> Tensor:
     for to, of, band in _bands(columns, width, _ACROSS):
         each = (band.T[:, None, :, None] * torch.eye(channels)[:, None]).reshape(-1, len(band) * channels)
         wide = slice(to.start * channels, to.stop * channels)
-        across[:, wide] = values[:, of.start * channels : of.stop * channels] @ each
-    across.round_().clamp_(0, 255)
+        part = values[:, of.start * channels : of.stop * channels] @ each
+        across[:, wide] = part.round_().clamp_(0, 255)
     down = torch.empty(height, width * channels)
     for to, of, band in _bands(rows, height, _DOWN):
-        torch.mm(band, across[of], out=down[to])
-    return down.round_().clamp_(0, 255).reshape(height, width, *levels.shape[2:])
+        torch.mm(band, across[of], out=down[to]).round_().clamp_(0, 255)
+    return down.reshape(height, width, *levels.shape[2:])

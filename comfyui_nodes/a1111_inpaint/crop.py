@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .levels import cut, levels_of
+from .levels import cut, levels_of, require_one_size
 from .masks import FEATHERS, latent_mask
 from .region import box_of, fitted
 
@@ -60,6 +60,7 @@ class A1111InpaintCrop:
         padding: int,
         feather: str,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        require_one_size(blurred_mask, image)
         pictures, blurred = torch.empty_like(image[..., :3], device="cpu"), torch.empty(image.shape[:3])
         cells = []
         for turn, picture in enumerate(image):
@@ -73,11 +74,6 @@ class A1111InpaintCrop:
 
 def _cropped(picture: torch.Tensor, blurred: torch.Tensor, padding: int) -> tuple[torch.Tensor, ...]:
     """The box of one picture (height, width, 3 or more) and of its blurred mask, in levels, and the latter's cells."""
-    if blurred.shape != picture.shape[:2]:
-        raise ValueError(
-            f"the mask is {blurred.shape[1]}x{blurred.shape[0]} but the picture {picture.shape[1]}x{picture.shape[0]}: "
-            "connect blurred_mask and image of the same A1111 Inpaint Masks"
-        )
     levels = levels_of(blurred)
     size = levels.shape[1], levels.shape[0]
     left, top, right, bottom = box_of(levels, padding)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageStat
 
-from .levels import cut, levels_in, levels_of, picture_of
+from .levels import cut, levels_in, levels_of, picture_of, require_one_size
 from .rim_blur import blurred_rim, reach_of, rim_of
 from .wide_blur import BLOCK, blurred, resampled, visible_blocks
 
@@ -101,12 +101,8 @@ class A1111InpaintFill:
         }
 
     def fill(self, image: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor]:
+        require_one_size(mask, image)
         masks = mask.reshape(-1, *mask.shape[-2:])
-        if masks.shape[1:] != image.shape[1:3]:
-            raise ValueError(
-                f"the mask is {masks.shape[2]}x{masks.shape[1]} but the picture {image.shape[2]}x{image.shape[1]}: "
-                "connect blurred_mask and image of the same A1111 Inpaint Masks"
-            )
         filled = image[..., :3].cpu().clone()
         for turn, picture in enumerate(filled):
             drawn = levels_of(masks[turn % len(masks)])

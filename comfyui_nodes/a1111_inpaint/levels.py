@@ -26,3 +26,13 @@ def levels_in(picture: Image.Image) -> torch.Tensor:
     """An L or RGB picture as uint8 (height, width) or (height, width, 3)."""
     flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return flat.reshape(picture.height, picture.width, *([3] if picture.mode == "RGB" else []))
+
+
+def require_one_size(mask: torch.Tensor, image: torch.Tensor) -> None:
+    """Raises ValueError if a MASK (..., height, width) has not the size of an IMAGE (..., height, width, channels)."""
+    (high, wide), (height, width) = mask.shape[-2:], image.shape[-3:-1]
+    if (high, wide) != (height, width):
+        raise ValueError(
+            f"the mask is {wide}x{high} but the picture {width}x{height}: "
+            "connect blurred_mask and image of the same A1111 Inpaint Masks"
+        )

@@ -76,15 +76,32 @@ class PictureSource:
         file = await self._file(content, field)
         return await self._in_thread(field, lambda: self._picture(file(), field))
 
-    async def read_mask(self, content: str | bytes, field: str, size: tuple[int, int]) -> Mask:
-        """The mask that `content` is or points to, binary, resized to its picture's `size` (width, height).
+    async def read_drawn(self, content: str | bytes, field: str) -> Image.Image:
+        """The mask that `content` is or points to, binary (128 and up is 255), as large as it came; for `fit_mask`.
 
-        Binary first (128 and up is 255), so that soft or JPEG edges do not depend on the sizes; then LANCZOS as A1111
-        resizes masks, and 128 again. Nearest would lose thin lines when shrinking and leave stairs when enlarging.
-        Raises InvalidParameters naming `field`, also when its aspect ratio is more than 1 % off the picture's.
+        Apart from that, so that it can be read while its picture is. Raises InvalidParameters naming `field`.
         """
         file = await self._file(content, field)
-        return await self._in_thread(field, lambda: self._mask(file(), field, size))
+        return await self._in_thread(field, lambda: _binary(decode_mask(file(), field, self._max_pixels)))
+
+    async def fit_mask(
+        self, drawn: Image.Image, field: str, size: tuple[int, int], check: Callable[[Mask], None] = lambda _: None
+    ) -> Mask:
+        """The mask of `read_drawn`, resized to its picture's `size` (width, height); `check`, called in a thread,
+        may refuse it.
+
+        Binary first, so that soft or JPEG edges do not depend on the sizes; then LANCZOS as A1111 resizes masks, and
+        128 again. Nearest would lose thin lines when shrinking and leave stairs when enlarging.
+        Raises InvalidParameters naming `field` when its aspect ratio is more than 1 % off the picture's, and what
+        `check` raises.
+        """
+
+        def fitted() -> Mask:
+            mask = _fitted(drawn, field, size)
+            check(mask)
+            return mask
+
+        return await self._in_thread(field, fitted)
 
     async def _file(self, content: str | bytes, field: str) -> Callable[[], bytes]:
         """How to get at the picture file, to be called in a thread: what is inline has still to be decoded."""
@@ -110,14 +127,12 @@ class PictureSource:
         png = (plain_png(data) if is_untouched(image) else None) or encode_png(image)
         return Picture(field, image.width, image.height, png, digest_of(png))
 
-    def _mask(self, data: bytes, field: str, size: tuple[int, int]) -> Mask:
-        image = decode_mask(data, field, self._max_pixels)
-        _check_aspect(image.size, size, field)
-        image = _binary(image)
-        if image.size != size:
-            image = _binary(image.resize(size, Image.Resampling.LANCZOS))
-        png = encode_png(image)
-        return Mask(field, image.width, image.height, png, digest_of(png), np.asarray(image) > 0)
+
+def _fitted(drawn: Image.Image, field: str, size: tuple[int, int]) -> Mask:
+    _check_aspect(drawn.size, size, field)
+    image = drawn if drawn.size == size else _binary(drawn.resize(size, Image.Resampling.LANCZOS))
+    png = encode_png(image)
+    return Mask(field, image.width, image.height, png, digest_of(png), np.asarray(image) > 0)
 
 
 def _binary(image: Image.Image) -> Image.Image:

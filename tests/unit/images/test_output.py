@@ -38,6 +38,14 @@ def test_a_large_picture_is_compressed_and_bit_exact(mode: str) -> None:
     assert len(data) < len(image.tobytes()) / 3
 
 
+def test_a_mask_is_compressed_however_small_it_is() -> None:
+    mask = np.zeros((512, 512), np.uint8)
+    mask[100:300, 100:400] = 255
+    data = encode_png(Image.fromarray(mask))
+    assert np.array_equal(np.asarray(opened(data)), mask)
+    assert len(data) < 2000
+
+
 def described() -> bytes:
     info = PngImagePlugin.PngInfo()
     info.add_text("prompt", '{"secret": 1}')

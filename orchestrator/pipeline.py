@@ -220,12 +220,12 @@ class Reception:
         definition = widget.definition
         given = [name for name in definition.pictures if name in values]
         masks = {name: mask for name, mask in definition.masks.items() if name in values}
-        async with meanwhile(self.pictures.read_drawn(values.picture(name), name) for name in masks) as drawing:
+        async with meanwhile(self.pictures.read_mask(values.picture(name), name) for name in masks) as drawing:
             read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
             pictures = dict(zip(given, read, strict=True))
             for (name, mask), drawn in zip(masks.items(), drawing, strict=True):
                 size = (pictures[mask.of].width, pictures[mask.of].height)
-                pictures[name] = await self.pictures.fit_mask(await drawn, name, size, _latent_check(mask, values))
+                pictures[name] = await self.pictures.fit_mask(await drawn, size, _latent_check(mask, values))
         return pictures
 
     async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:

@@ -76,32 +76,32 @@ class PictureSource:
         file = await self._file(content, field)
         return await self._in_thread(field, lambda: self._picture(file(), field))
 
-    async def read_drawn(self, content: str | bytes, field: str) -> Image.Image:
+    async def read_mask(self, content: str | bytes, field: str) -> Mask:
         """The mask that `content` is or points to, binary (128 and up is 255), as large as it came; for `fit_mask`.
 
         Apart from that, so that it can be read while its picture is. Raises InvalidParameters naming `field`.
         """
         file = await self._file(content, field)
-        return await self._in_thread(field, lambda: _binary(decode_mask(file(), field, self._max_pixels)))
+        return await self._in_thread(field, lambda: _mask(_binary(decode_mask(file(), field, self._max_pixels)), field))
 
     async def fit_mask(
-        self, drawn: Image.Image, field: str, size: tuple[int, int], check: Callable[[Mask], None] = lambda _: None
+        self, drawn: Mask, size: tuple[int, int], check: Callable[[Mask], None] = lambda _: None
     ) -> Mask:
-        """The mask of `read_drawn`, resized to its picture's `size` (width, height); `check`, called in a thread,
+        """The mask of `read_mask`, resized to its picture's `size` (width, height); `check`, called in a thread,
         may refuse it.
 
         Binary first, so that soft or JPEG edges do not depend on the sizes; then LANCZOS as A1111 resizes masks, and
         128 again. Nearest would lose thin lines when shrinking and leave stairs when enlarging.
-        Raises InvalidParameters naming `field` when its aspect ratio is more than 1 % off the picture's, and what
+        Raises InvalidParameters naming the mask when its aspect ratio is more than 1 % off the picture's, and what
         `check` raises.
         """
 
         def fitted() -> Mask:
-            mask = _fitted(drawn, field, size)
+            mask = _fitted(drawn, size)
             check(mask)
             return mask
 
-        return await self._in_thread(field, fitted)
+        return await self._in_thread(drawn.field, fitted)
 
     async def _file(self, content: str | bytes, field: str) -> Callable[[], bytes]:
         """How to get at the picture file, to be called in a thread: what is inline has still to be decoded."""
@@ -132,11 +132,18 @@ class PictureSource:
         return Picture(field, image.width, image.height, png, digest_of(png))
 
 
-def _fitted(drawn: Image.Image, field: str, size: tuple[int, int]) -> Mask:
-    _check_aspect(drawn.size, size, field)
-    image = drawn if drawn.size == size else _binary(drawn.resize(size, Image.Resampling.LANCZOS))
+def _mask(image: Image.Image, field: str) -> Mask:
     png = encode_png(image)
     return Mask(field, image.width, image.height, png, digest_of(png), np.asarray(image) > 0)
+
+
+def _fitted(drawn: Mask, size: tuple[int, int]) -> Mask:
+    here = (drawn.width, drawn.height)
+    _check_aspect(here, size, drawn.field)
+    if here == size:
+        return drawn
+    image = Image.fromarray(drawn.region.astype(np.uint8) * np.uint8(255))
+    return _mask(_binary(image.resize(size, Image.Resampling.LANCZOS)), drawn.field)
 
 
 def _binary(image: Image.Image) -> Image.Image:

@@ -123,7 +123,7 @@ async def test_what_is_wrong_names_the_field(source: PictureSource, content: str
 
 
 async def read_mask(source: PictureSource, content: str | bytes, size: tuple[int, int]) -> Mask:
-    return await source.fit_mask(await source.read_drawn(content, "mask"), "mask", size)
+    return await source.fit_mask(await source.read_mask(content, "mask"), size)
 
 
 def circle(width: int, height: int, mode: str = "L", paint: object = 255, ground: object = 0) -> Image.Image:

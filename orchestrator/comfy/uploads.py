@@ -46,8 +46,8 @@ class Uploads:
         self._choosing = asyncio.Lock()
         self._life = 0
         self._settling = settling
-        self._jobs: set[str] = set()
-        """The jobs that hold slots."""
+        self._jobs: dict[str, frozenset[str]] = {}
+        """The jobs that hold slots, and the files of these."""
         self._others = True
         """Whether the backend may have jobs that name our slots and do not hold them."""
         self._unsettled = time.monotonic()
@@ -61,8 +61,7 @@ class Uploads:
         GraphRejected when one is not taken.
         """
         slots = await self._choose(pictures)
-        if slots:
-            self._jobs.add(prompt_id)
+        self._jobs[prompt_id] = frozenset(slot.file for slot in slots.values())
         try:
             await self.send(pictures)
             yield {picture.reference: self._reference(slots[picture.name]) for picture in pictures}
@@ -70,7 +69,7 @@ class Uploads:
             self._doubt()
             raise
         finally:
-            self._jobs.discard(prompt_id)
+            del self._jobs[prompt_id]
             for slot in slots.values():
                 slot.holders -= 1
 
@@ -128,13 +127,17 @@ class Uploads:
         self._others, self._unsettled = True, time.monotonic()
 
     async def _named_by_others(self) -> frozenset[str]:
-        """The files that jobs at the backend need without holding them, whoever put them there."""
+        """The files that jobs at the backend need without holding them, whoever put them there.
+
+        A job that runs once more may be there from before, too, and need other files than it holds now.
+        """
         named = re.compile(re.escape(f"{self._folder}/") + r"(\d+\.png) \[temp\]")
         asked = time.monotonic()
-        others = [item for job_id, item in await self._wire.queue() if job_id not in self._jobs]
-        files = frozenset(named.findall(json.dumps(others)))
+        files: set[str] = set()
+        for job_id, listed in await self._wire.queue():
+            files |= set(named.findall(json.dumps(listed))) - self._jobs.get(job_id, frozenset())
         self._others = bool(files) or asked < self._unsettled + self._settling
-        return files
+        return frozenset(files)
 
     async def _send(self, picture: Upload) -> None:
         slot = self._slot_of(picture.name)

@@ -144,6 +144,17 @@ async def test_a_slot_is_not_written_over_while_a_job_that_was_given_up_needs_it
         assert fake.requests("POST /upload/image") == ["00.png", "00.png", "01.png", "00.png"]
 
 
+async def test_a_slot_that_an_earlier_life_gave_to_a_job_is_kept_though_the_job_holds_another_by_now() -> None:
+    """What is at the backend may run first, and its end is taken for the job's."""
+    async with FakeComfyUI(run_seconds=0.6) as fake, Wire(fake.url, name="fake", headers=None, limits=QUICK) as wire:
+        earlier = Uploads(wire)
+        async with earlier.held([picture(0)], "zero"), earlier.held([picture(1)], "one") as files:
+            await wire.submit(picture_graph(picture(1).reference).renamed(files).to_api(), "one", "somebody")
+        uploads = Uploads(wire, kept=1)
+        async with uploads.held([picture(1)], "one"), uploads.held([picture(2)], "two"):
+            assert fake.requests("POST /upload/image") == ["00.png", "01.png", "00.png", "02.png"]
+
+
 async def test_more_pictures_at_once_than_slots_are_all_sent_and_their_files_used_again() -> None:
     many = [picture(number) for number in range(KEPT_SLOTS + 4)]
     async with FakeComfyUI() as fake, client_of(fake.url) as client:

@@ -69,7 +69,7 @@ class Uploads:
             self._doubt()
             raise
         finally:
-            del self._jobs[prompt_id]
+            self._jobs.pop(prompt_id, None)
             for slot in slots.values():
                 slot.holders -= 1
 

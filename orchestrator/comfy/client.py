@@ -218,7 +218,7 @@ class BackendClient:
         with self.tally.counting():
             if not resume:
                 await self._submitting.ready()
-            async with self._uploads.held(uploads) as files:
+            async with self._uploads.held(uploads, prompt_id) as files:
                 run = partial(
                     self._run, graph.renamed(files), prompt_id, output_node, deadline, on_progress, tuple(uploads)
                 )

@@ -120,9 +120,13 @@ class Wire:
 
     async def queued(self) -> frozenset[str]:
         """The ids of the jobs that run or wait."""
+        return frozenset(job_id for job_id, _ in await self.queue())
+
+    async def queue(self) -> list[tuple[str, object]]:
+        """The jobs that run or wait, each with its id and as the queue lists it, with its graph."""
         queue = self._object(await self._get("/queue"), "/queue")
         items = [*_list(queue.get("queue_running")), *_list(queue.get("queue_pending"))]
-        return frozenset(str(item[1]) for item in items if isinstance(item, list) and len(item) > 1)
+        return [(str(item[1]), item) for item in items if isinstance(item, list) and len(item) > 1]
 
     async def view(self, image: ImageRef) -> bytes:
         """The bytes of a picture."""
@@ -130,10 +134,6 @@ class Wire:
         status, data = await self._call("GET", "/view", query=query, deadline=self._limits.transfer)
         self._require_success(status, f"GET /view of {image.filename}")
         return data
-
-    async def queue_text(self) -> str:
-        """The whole of `GET /queue` as it comes, with the graphs of the jobs that run or wait."""
-        return (await self._get("/queue")).decode(errors="replace")
 
     async def upload(self, data: bytes, folder: str, name: str, kind: Literal["temp", "input"] = "temp") -> None:
         """POST /upload/image, below the folder of that kind. Raises GraphRejected when the picture is not taken."""

@@ -3,11 +3,13 @@ import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import StorageError
-from orchestrator.jobs.sqlite import Dials, SqliteEngine
+from orchestrator.jobs.job import Succeeded
+from orchestrator.jobs.sqlite import Dials, SqliteEngine, claims
 from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
 from tests.engines.conformance import (
     AFFINITY_SECONDS,
@@ -60,6 +62,42 @@ async def test_after_a_restart_a_job_whose_backend_does_not_come_back_goes_elsew
         await engine.adopt(grace=0.3)
         held = await lease(engine.source("two"))
         assert (held.attempt, held.resumed) == (2, False)
+
+
+async def test_whoever_waits_gets_a_job_at_once_whether_it_comes_before_with_or_after_the_waiting(
+    tmp_path: Path,
+) -> None:
+    """No tick helps here: an empty queue is not looked into, so nobody may be overlooked on that account."""
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=600.0)) as engine:
+        for turn in range(60):
+            source = engine.source(f"backend {turn % 3}")
+            submitting = asyncio.create_task(engine.submit(spec()))
+            for _ in range(turn % 20):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                held = await source.lease(wants("a"))
+            await submitting
+            assert await held.done(Succeeded("x.png", 2e9), ())
+
+
+async def test_an_empty_queue_is_not_looked_into_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[int] = []
+
+    def match(*given: Any) -> claims.Matched:
+        rounds.append(1)
+        return claims_match(*given)
+
+    claims_match = claims.match
+    monkeypatch.setattr(claims, "match", match)
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=600.0)) as engine:
+        for _ in range(5):
+            assert await nothing_for(engine.source("one"))
+        assert len(rounds) == 1
+        await engine.submit(spec())
+        await lease(engine.source("one"))
+        assert len(rounds) == 3
 
 
 async def test_jobs_are_forgotten_with_their_images(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ _LOOK_SECONDS = 1.0
 """How often the folder of workflows is looked at for changes."""
 _SWEEP = 60.0
 """Seconds between looks for what jobs have left that ended where nobody could drop it."""
+_BODIES = 8
+"""Of the largest bodies, how many may be read at once: each is in memory two or three times while it is looked at."""
 _ADOPTION = 60.0
 """Seconds after a start in which a job that was at a backend is left to that backend, should it come back."""
 
@@ -148,7 +150,7 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
     await open_part(_webhooks(settings, engine, app, secret))
-    app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
+    app[ADMISSION] = Admission(settings.queue_limit + len(backends), _BODIES * settings.body_mb * 1_000_000)
     app[OPENER] = Opener(pool, provisions, {it.called: it.editor_url for it in settings.backends})
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
     app[RECEPTION] = Reception(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from orchestrator.api.access import caller_of
+from orchestrator.api.admission import PLACE
 from orchestrator.api.idempotency import fingerprint
 from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
 from orchestrator.api.stopping import unless_stopping
@@ -62,7 +63,7 @@ async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[A
         output_format(request),
     )
     webhook = checked(address, WEBHOOK) if (address := request.headers.get(WEBHOOK)) else ""
-    with app[ADMISSION].enter():
+    with app[ADMISSION].enter(caller) as request[PLACE]:
         widget, raw = await read(request)
         mark = "" if key is None else await fingerprint(widget, raw, chosen)
         request_for_run = WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook)

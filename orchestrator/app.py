@@ -63,6 +63,7 @@ from orchestrator.parts import (
     picture_source,
     required_keys,
     shelf_of,
+    sole_service,
     webhook_signer,
 )
 from orchestrator.pipeline import Limits, Reception, Work
@@ -128,6 +129,7 @@ def create_app(settings: Settings) -> web.Application:
 async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets, resources: AsyncExitStack) -> None:
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
+    resources.enter_context(sole_service(settings.data))
     await open_part(repeated("Look at the workflows", partial(_follow, widgets), every=_LOOK_SECONDS))
     observer = await open_part(observing(settings.otlp_endpoint, app[METRICS]))
     threads = await open_part(PictureThreads())

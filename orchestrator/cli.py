@@ -92,7 +92,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    settings = _settings(options, host="127.0.0.1", port=0)
+    asked = _settings(options, host="127.0.0.1", port=0, api_keys="off", editor_port=0)
+    settings = asked.model_copy(update={"data": demo_run.folder_of(asked.data), "public_url": ""})
     logging.getLogger().setLevel(logging.ERROR)  # the terminal belongs to the progress bar
 
     async def once() -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from yarl import URL
@@ -19,6 +19,7 @@ from orchestrator.jobs.sqlite import Dials, SqliteEngine
 from orchestrator.models.client import CivitaiClient
 from orchestrator.models.download import Downloader
 from orchestrator.models.finder import ModelFinder, Supply
+from orchestrator.models.locks import FileLock
 from orchestrator.models.look import Looker
 from orchestrator.models.names import Names, load_names
 from orchestrator.models.origins import AllowedOrigins
@@ -29,6 +30,23 @@ from orchestrator.telemetry.observer import Observer
 from orchestrator.webhooks.signing import WebhookSigner
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def sole_service(data: Path) -> Iterator[None]:
+    """Keeps every other service off the data folder, which is made if it is missing, for its owner alone.
+
+    Two would take each other's jobs for those of a life that is over. Raises SettingsError.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = FileLock.try_exclusive(data / "service.lock")
+    except OSError as error:
+        raise SettingsError(f"data: the folder {data} cannot be used: {error.strerror or error}") from error
+    if lock is None:
+        raise SettingsError(f"Another service runs on the data folder {data}; stop it, or set `data` to another folder")
+    with lock:
+        yield
 
 
 def keys_of(data: Path) -> ApiKeys:

@@ -22,7 +22,8 @@ from orchestrator.commands import run as run_command
 from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
-from orchestrator.settings import Settings, load
+from orchestrator.loading import load
+from orchestrator.settings import Settings
 from orchestrator.telemetry import logs
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.environment import inherited
 from orchestrator.comfy.process import BackendProcess
 from orchestrator.errors import SettingsError
 
@@ -36,7 +37,8 @@ async def embedded_backend(
 ) -> AsyncGenerator[BackendClient, None]:
     """A client of the embedded backend, which runs on a port of 127.0.0.1 while the block lasts; 0 takes a free one.
 
-    `environment` is added to that of this process. Raises SettingsError where somebody else listens on the port.
+    `environment` is added to what it inherits of this process. Raises SettingsError where somebody else listens on the
+    port.
     """
     try:
         with socket.create_server(("127.0.0.1", port)) as probe:
@@ -51,7 +53,7 @@ async def embedded_backend(
         "embedded",
         command,
         ready=lambda: backend.alive(),
-        env=os.environ | dict(environment or {}),
+        env=inherited(environment or {}),
         start_deadline=_START_SECONDS,
     )
     backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded", process=process)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -40,6 +41,8 @@ def sole_service(data: Path) -> Iterator[None]:
     """
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if data.stat().st_mode & stat.S_IROTH:
+            log.warning("others on this machine may look into the data folder %s: chmod 700 it, or 711", data)
         lock = FileLock.try_exclusive(data / "service.lock")
     except OSError as error:
         raise SettingsError(f"data: the folder {data} cannot be used: {error.strerror or error}") from error

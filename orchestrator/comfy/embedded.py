@@ -37,8 +37,7 @@ async def embedded_backend(
 ) -> AsyncGenerator[BackendClient, None]:
     """A client of the embedded backend, which runs on a port of 127.0.0.1 while the block lasts; 0 takes a free one.
 
-    `environment` is added to what it inherits of this process. Raises SettingsError where somebody else listens on the
-    port.
+    `environment` is added to that of this process. Raises SettingsError where somebody else listens on the port.
     """
     try:
         with socket.create_server(("127.0.0.1", port)) as probe:

@@ -61,6 +61,7 @@ from orchestrator.parts import (
     load_model_names,
     open_models,
     picture_source,
+    require_nodes,
     required_keys,
     shelf_of,
     sole_service,
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> web.Application:
     Raises WorkflowError and SettingsError here, before anything listens.
     """
     widgets = load_widgets(settings)
+    require_nodes(settings)
     webhook_signer(settings)
     load_model_names(settings)
     for backend in settings.backends:

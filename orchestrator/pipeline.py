@@ -119,12 +119,12 @@ class Reception:
         self.pool.require(compiled.graph.classes)
         watch.lap("compile")
         kept = {picture.name: picture.png for picture in pictures.values()}
-        here = await self.provisions.keep(request.job_id, kept, files)
-        watch.lap("keep")
-        spec = replace(
-            self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
-        )
-        await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs)
+        async with self.provisions.keeping(request.job_id, kept, files) as here:
+            watch.lap("keep")
+            spec = replace(
+                self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
+            )
+            await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs)
         return spec.id
 
     async def ended(self, job_id: str, seconds: float) -> Job:
@@ -193,12 +193,7 @@ class Reception:
     async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> None:
         """Hands the job to the engine: queued, or after its models have been fetched. The same request in the same
         moment is one job, whoever comes first."""
-        try:
-            accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
-        except OrchestratorError:
-            await self.provisions.drop(spec.id)
-            raise
-        if not accepted:
+        if not await self.engine.submit(spec, fetching=fetching, at_once=at_once):
             job = await self.job(spec.id)
             if job.spec.fingerprint != spec.fingerprint:
                 raise KeyReused

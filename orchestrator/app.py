@@ -14,6 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from orchestrator.agents import Agents
+from orchestrator.api import myshell
 from orchestrator.api.access import access
 from orchestrator.api.admission import Admission
 from orchestrator.api.cors import allow_origin, cross_origin
@@ -39,7 +40,7 @@ from orchestrator.api.keys import (
     WAIT,
 )
 from orchestrator.api.metrics import measured
-from orchestrator.api.problems import problems
+from orchestrator.api.problems import FORMS, problems
 from orchestrator.api.publishing import PUBLISHING, Publishing
 from orchestrator.api.routes import ROUTES
 from orchestrator.api.stopping import STOPPING, announce
@@ -116,6 +117,7 @@ def create_app(settings: Settings) -> web.Application:
     app[HOSTS] = None if settings.is_exposed else frozenset(own_names)
     app[METRICS] = Metrics()
     app.add_routes(ROUTES)
+    app[FORMS] = {myshell.PATH: myshell.failure}
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(announce)
 

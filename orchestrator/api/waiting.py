@@ -15,6 +15,7 @@ from orchestrator.api.access import caller_of
 from orchestrator.api.admission import PLACE
 from orchestrator.api.idempotency import fingerprint
 from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.api.problems import SUBMITTED
 from orchestrator.api.stopping import unless_stopping
 from orchestrator.callers.caller import Caller, Right
 from orchestrator.errors import FieldError, InvalidParameters, ServiceStopping
@@ -69,6 +70,7 @@ async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[A
         request_for_run = WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook)
         kept = await app[RECEPTION].submit(request_for_run)
     app[METRICS].taken(widget, caller.name)
+    request[SUBMITTED] = kept
     return kept
 
 

@@ -10,10 +10,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from orchestrator.api.keys import ENGINE
 from orchestrator.app import create_app
-from orchestrator.errors import QueueFull, SettingsError
-from orchestrator.jobs.job import JobSpec
+from orchestrator.errors import SettingsError
 from orchestrator.settings import Settings
 from tests.fakes.comfyui import FakeComfyUI
 from tests.integration.pictures import plain, png, values
@@ -245,51 +243,6 @@ async def test_a_refused_request_does_not_use_up_its_key(fake: FakeComfyUI, star
     await post(client, 200, headers)
     await post(client, 422, {"Idempotency-Key": "x" * 300})
     await post(client, 422, {"X-Priority": "mine first"})
-
-
-async def test_a_duplicate_that_is_refused_takes_nothing_from_the_one_that_is_accepted(
-    fake: FakeComfyUI, start: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = await ready(await start(fake.url))
-    engine = client.app[ENGINE]
-    accept, refused = engine.submit, asyncio.Event()
-    turns = iter((1, 2))
-
-    async def submit(spec: JobSpec, **how: Any) -> bool:
-        if next(turns) == 2:
-            refused.set()
-            raise QueueFull("no room just now", retry_after=1)
-        await refused.wait()
-        await asyncio.sleep(0.3)
-        return await accept(spec, **how)
-
-    monkeypatch.setattr(engine, "submit", submit)
-    headers = ASYNC | {"Idempotency-Key": "order 7"}
-
-    async def send() -> tuple[int, Any]:
-        async with client.post("/widgets/inpaint", json=values(), headers=headers) as answer:
-            return answer.status, await answer.json()
-
-    answers = dict(await asyncio.gather(send(), send()))
-    assert set(answers) == {202, 429}
-    assert (await ended(client, answers[202]["id"]))["state"] == "succeeded"
-
-
-async def test_of_duplicates_that_are_all_refused_nothing_is_left(
-    fake: FakeComfyUI, start: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client = await ready(await start(fake.url))
-    both = asyncio.Barrier(2)
-
-    async def submit(spec: JobSpec, **how: Any) -> bool:
-        await both.wait()
-        assert [len(list(folder.iterdir())) for folder in (tmp_path / "inputs").iterdir()] == [2]
-        raise QueueFull("no room just now", retry_after=1)
-
-    monkeypatch.setattr(client.app[ENGINE], "submit", submit)
-    headers = ASYNC | {"Idempotency-Key": "order 7"}
-    await asyncio.gather(post(client, 429, headers), post(client, 429, headers))
-    assert not list((tmp_path / "inputs").iterdir())
 
 
 # Losing

@@ -22,7 +22,8 @@ from orchestrator.commands import run as run_command
 from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
-from orchestrator.settings import Settings, load
+from orchestrator.loading import load
+from orchestrator.settings import Settings
 from orchestrator.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    settings = _settings(options, host="127.0.0.1", port=0)
+    asked = _settings(options, host="127.0.0.1", port=0, api_keys="off", editor_port=0)
+    settings = asked.model_copy(update={"data": demo_run.folder_of(asked.data), "public_url": ""})
     logging.getLogger().setLevel(logging.ERROR)  # the terminal belongs to the progress bar
 
     async def once() -> None:

@@ -69,6 +69,14 @@ class WidgetRequest:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A job that is kept: its id, and whether this request brought it about or found it."""
+
+    id: str
+    anew: bool
+
+
+@dataclass(frozen=True)
 class Limits:
     """Seconds: how long a job may run at a backend, and how long it may wait for one."""
 
@@ -90,13 +98,13 @@ class Reception:
     limits: Limits
     passed: Passed = lambda *_: None
 
-    async def submit(self, request: WidgetRequest) -> str:
-        """One request to a job that is kept; its id. From here on it ends in one true state, whatever dies.
+    async def submit(self, request: WidgetRequest) -> Kept:
+        """One request to a job that is kept. From here on it ends in one true state, whatever dies.
 
         Raises an OrchestratorError that says who can mend it; nothing is left behind.
         """
         if request.fingerprint and await self._is_known(request):
-            return request.job_id
+            return Kept(request.job_id, anew=False)
         watch = Stopwatch(partial(self.passed, request.job_id))
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
@@ -121,13 +129,12 @@ class Reception:
         self.pool.require(compiled.graph.classes)
         watch.lap("compile")
         kept = {picture.name: picture.png for picture in pictures.values()}
-        here = await self.provisions.keep(request.job_id, kept, files)
-        watch.lap("keep")
-        spec = replace(
-            self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
-        )
-        await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs)
-        return spec.id
+        async with self.provisions.keeping(request.job_id, kept, files) as here:
+            watch.lap("keep")
+            spec = replace(
+                self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
+            )
+            return Kept(spec.id, await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs))
 
     async def ended(self, job_id: str, seconds: float) -> Job:
         """The job that succeeded, as soon as it has. Raises the error that it ended with, JobUnfinished when it goes on
@@ -192,14 +199,10 @@ class Reception:
             fingerprint=request.fingerprint,
         )
 
-    async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> None:
+    async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> bool:
         """Hands the job to the engine: queued, or after its models have been fetched. The same request in the same
-        moment is one job, whoever comes first."""
-        try:
-            accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
-        except OrchestratorError:
-            await self.provisions.drop(spec.id)
-            raise
+        moment is one job, whoever comes first; False for who comes later."""
+        accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
         if not accepted:
             job = await self.job(spec.id)
             if job.spec.fingerprint != spec.fingerprint:
@@ -208,6 +211,7 @@ class Reception:
                 await self.provisions.end(spec.id)
         elif fetching:
             self.provisions.fetch(spec)
+        return accepted
 
     def widget(self, name: str) -> Widget:
         """The widget of that name. Raises UnknownWidget."""

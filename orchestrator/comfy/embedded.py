@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.environment import inherited
 from orchestrator.comfy.process import BackendProcess
 from orchestrator.errors import SettingsError
 
@@ -51,7 +52,7 @@ async def embedded_backend(
         "embedded",
         command,
         ready=lambda: backend.alive(),
-        env=os.environ | dict(environment or {}),
+        env=inherited(environment or {}),
         start_deadline=_START_SECONDS,
     )
     backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded", process=process)

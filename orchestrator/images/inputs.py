@@ -35,7 +35,11 @@ class InputFiles:
         self._limit = limit_bytes
 
     async def keep(self, job_id: str, pictures: Mapping[str, bytes]) -> None:
-        """Writes the job's pictures; they stay until `drop`. Raises StorageFull or StorageError."""
+        """Writes the job's pictures; they stay until `drop`, also those that came before a failure.
+
+        What is there already is left alone: a job that another request hands in may be reading it. Raises StorageFull
+        or StorageError.
+        """
         if pictures:
             await asyncio.to_thread(self._write, job_id, pictures)
 
@@ -84,9 +88,12 @@ class InputFiles:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name, data in pictures.items():
-                (folder / _checked(_NAME, name)).write_bytes(data)
+                file = folder / _checked(_NAME, name)  # named by what is in it
+                if not file.exists():
+                    fresh = file.with_suffix(".part")
+                    fresh.write_bytes(data)
+                    fresh.replace(file)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull from error
             raise StorageError(f"The job's pictures could not be written: {error}") from error

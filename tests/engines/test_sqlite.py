@@ -143,6 +143,15 @@ async def test_a_file_that_is_no_database_is_refused_with_a_reason(tmp_path: Pat
             pass
 
 
+async def test_nobody_else_may_read_the_jobs_those_of_an_earlier_version_included(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").touch(mode=0o644)
+    async with opened(tmp_path) as engine:
+        await engine.submit(spec())
+        files = list(tmp_path.glob("jobs.sqlite*"))
+        assert {file.name for file in files} == {"jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"}
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
 async def _hold_one(folder: Path) -> None:
     async with opened(folder) as engine:
         held = await engine.source("worker").lease(wants())

@@ -72,3 +72,13 @@ async def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path
     (tmp_path / "inputs").write_text("a file")
     with pytest.raises(StorageError, match="could not be written"):
         await InputFiles(tmp_path / "inputs").keep(str(uuid.uuid4()), {NAME: b"x"})
+
+
+async def test_a_failure_leaves_the_pictures_that_another_request_has_written(tmp_path: Path) -> None:
+    inputs, job_id, other = InputFiles(tmp_path / "inputs"), str(uuid.uuid4()), "b" * 64
+    await inputs.keep(job_id, {NAME: b"x"})
+    written = (tmp_path / "inputs" / job_id / NAME).stat()
+    (tmp_path / "inputs" / job_id / f"{other}.part").mkdir()
+    with pytest.raises(StorageError, match="could not be written"):
+        await inputs.keep(job_id, {NAME: b"x", f"{other}.png": b"y"})
+    assert (tmp_path / "inputs" / job_id / NAME).stat() == written

@@ -17,6 +17,7 @@ from functools import partial
 from orchestrator.allowance import require_sizes, require_steps_and_canvas
 from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.following import NotBegun
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
 from orchestrator.errors import (
@@ -268,6 +269,10 @@ class Work:
             stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
+        except NotBegun as error:
+            log.warning("job %s goes back to the queue: %s", spec.id, error)
+            await lease.put_back()
+            over = False
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
             # Not at once: what struck it here may strike again, and another backend may be free by then.

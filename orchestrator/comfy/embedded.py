@@ -54,6 +54,7 @@ async def embedded_backend(
         ready=lambda: backend.alive(),
         env=inherited(environment or {}),
         start_deadline=_START_SECONDS,
+        port=port,
     )
     backend = BackendClient(f"http://127.0.0.1:{port}", name="embedded", kind="embedded", process=process)
     log.info("the embedded backend, and the editor with it, is at %s", backend.url)

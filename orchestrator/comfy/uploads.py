@@ -134,7 +134,7 @@ class Uploads:
         named = re.compile(re.escape(f"{self._folder}/") + r"(\d+\.png) \[temp\]")
         asked = time.monotonic()
         files: set[str] = set()
-        for job_id, listed in await self._wire.queue():
+        for job_id, listed in (await self._wire.queue()).all.items():
             files |= set(named.findall(json.dumps(listed))) - self._jobs.get(job_id, frozenset())
         self._others = bool(files) or asked < self._unsettled + self._settling
         return frozenset(files)

@@ -73,6 +73,18 @@ _PIECE = 1 << 18
 """Bytes of a picture that are handed to the socket at once."""
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A backend's queue: by its id each job as the queue lists it, with its graph."""
+
+    running: Mapping[str, object]
+    waiting: Mapping[str, object]
+
+    @property
+    def all(self) -> Mapping[str, object]:
+        return {**self.running, **self.waiting}
+
+
 class Wire:
     """One backend's HTTP API. Every method raises BackendLost when there is no usable answer."""
 
@@ -118,15 +130,10 @@ class Wire:
         entries = self._object(await self._get(f"/history/{prompt_id}"), "/history")
         return entries.get(prompt_id)
 
-    async def queued(self) -> frozenset[str]:
-        """The ids of the jobs that run or wait."""
-        return frozenset(job_id for job_id, _ in await self.queue())
-
-    async def queue(self) -> list[tuple[str, object]]:
-        """The jobs that run or wait, each with its id and as the queue lists it, with its graph."""
+    async def queue(self) -> Listed:
+        """The jobs that run and that wait."""
         queue = self._object(await self._get("/queue"), "/queue")
-        items = [*_list(queue.get("queue_running")), *_list(queue.get("queue_pending"))]
-        return [(str(item[1]), item) for item in items if isinstance(item, list) and len(item) > 1]
+        return Listed(_by_id(queue.get("queue_running")), _by_id(queue.get("queue_pending")))
 
     async def view(self, image: ImageRef) -> bytes:
         """The bytes of a picture."""
@@ -277,6 +284,10 @@ class Wire:
 
 def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
+
+
+def _by_id(items: object) -> Mapping[str, object]:
+    return {str(item[1]): item for item in _list(items) if isinstance(item, list) and len(item) > 1}
 
 
 def _around_file(kind: str, folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:

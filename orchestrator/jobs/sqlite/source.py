@@ -42,7 +42,7 @@ class Dials:
     affinity: float = 30.0
     """How long one of the first jobs in line, as many as there are backends, may be passed over for loaded models."""
     avoid: float = 20.0
-    """How long a lost job waits for another backend than the one that lost it, where there is another."""
+    """How long a job that was lost or not begun waits for another backend than the one that had it, if there is one."""
     lease: float = 30.0
     """How long a job stays with a holder that gives no sign of life."""
     tick: float = 0.5
@@ -96,7 +96,8 @@ class Desk:
             return await asyncio.shield(waiter.lease)
         except asyncio.CancelledError:
             if waiter.lease.done():
-                await waiter.lease.result().put_back()
+                await waiter.lease.result().release()
+                await self.match()
             raise
         finally:
             waiter.lease.cancel()
@@ -134,7 +135,12 @@ class Desk:
             offers = [claims.Offer(n, waiter.backend, waiter.wanted, waiter.since) for n, waiter in enumerate(waiters)]
             backends, dials = self.backends, self.dials
             terms = claims.Terms(
-                self.clock(), lease=dials.lease, affinity=dials.affinity, kept=dials.kept, avoid=dials.avoid
+                self.clock(),
+                lease=dials.lease,
+                affinity=dials.affinity,
+                kept=dials.kept,
+                avoid=dials.avoid,
+                held=frozenset(self.leases),
             )
 
             def write(db: sqlite3.Connection) -> tuple[T, claims.Matched, int, int]:
@@ -149,6 +155,10 @@ class Desk:
 
     async def _hand_over(self, waiter: _Waiter, grant: claims.Grant) -> None:
         lease = SqliteLease(self, spec_from_json(grant.spec), grant.row, resumed=grant.resumed)
+        before = self.leases.get(lease.spec.id)
+        if before is not None:  # it was another's in between, of which nobody here has heard yet
+            before.lost = True
+            before.cancelled.set()
         self.leases[lease.spec.id] = lease
         if grant.row["cancel"]:
             lease.cancelled.set()
@@ -211,7 +221,8 @@ class SqliteLease:
         self.resumed = resumed
         created, fetched = row["created"], row["fetched"]
         self.fetched: float | None = None if fetched is None else max(0.0, fetched - created)
-        self.waited: float = max(0.0, row["leased"] - (fetched or created))
+        # A run that was lost is none of it: `available` is from when it could be leased again.
+        self.waited: float = max(0.0, row["leased"] - max(fetched or created, row["available"]))
         self.cancelled = asyncio.Event()
         self.lost = False
         self.fence: int = row["fence"]
@@ -246,7 +257,7 @@ class SqliteLease:
         if self.attempt > records.MOST_LOSSES:
             text = f"{reason.detail} (lost {self.attempt} times, not run again)"
             return Retry.ENDED if await self.failed(Failed(reason.code, text), ()) else Retry.NOT_OURS
-        if not await self._requeue(self._desk.clock() + delay, lost=True):
+        if not await self._requeue(self._desk.clock() + delay, lost=True, begun=True):
             return Retry.NOT_OURS
         self._desk.tell(self.spec, Requeued(reason=reason.detail, attempt=self.attempt + 1))
         self._desk.tell(self.spec, Queued())
@@ -257,19 +268,22 @@ class SqliteLease:
         """The lease is renewed no more."""
         self._desk.over(self)
 
-    async def put_back(self) -> None:
-        """The job was not begun."""
-        await self.release()
+    async def put_back(self, *, begun: bool = False) -> None:
+        """The job is queued again, for a time not for this backend."""
+        if await self._requeue(self._desk.clock(), lost=False, begun=begun):
+            self._desk.tell(self.spec, Queued())
         await self._desk.match()
 
     async def release(self) -> None:
-        """As `put_back`, without looking who could take the job instead."""
-        if await self._requeue(0.0, lost=False):
+        """As if it had never been leased, and without looking who could take the job instead."""
+        if await self._requeue(0.0, lost=False, begun=False):
             self._desk.tell(self.spec, Queued())
 
-    async def _requeue(self, available: float, *, lost: bool) -> bool:
-        job_id, fence = self.spec.id, self.fence
-        kept = await self._desk.database.run(lambda db: records.requeue(db, job_id, fence, available, lost=lost))
+    async def _requeue(self, available: float, *, lost: bool, begun: bool) -> bool:
+        job_id, fence, now = self.spec.id, self.fence, self._desk.clock()
+        kept = await self._desk.database.run(
+            lambda db: records.requeue(db, job_id, fence, now, available, lost=lost, begun=begun)
+        )
         self._desk.over(self)
         self._desk.waiting += kept
         return kept

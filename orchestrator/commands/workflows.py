@@ -42,12 +42,18 @@ def register(
 
 def _new(options: argparse.Namespace, folder: Path) -> int:
     made = creation.create(folder, options.name, options.file, _catalog(options.catalogue))
-    path, parameters = folder / options.name, made.proposal.parameters
+    path, parameters = _from_here(folder / options.name), made.proposal.parameters
     print(f"{path} is made, with {len(parameters)} parameters: {', '.join(parameters)}.")
     for sentence in made.sentences:
         print(sentence)
     print(f"Now edit {path / 'widget.yaml'}; 'orchestrator workflows check {options.name}' says what does not fit:")
     return _check(argparse.Namespace(name=[options.name], catalogue=options.catalogue), folder)
+
+
+def _from_here(path: Path) -> Path:
+    """The path as one would type it: relative where it lies below the folder that one works in."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _check(options: argparse.Namespace, folder: Path) -> int:

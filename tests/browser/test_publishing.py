@@ -22,7 +22,7 @@ async def open_dialog(page: Page) -> None:
     """*Publish as widget*, by the menu."""
     await page.locator(".comfyui-logo").first.click()
     await page.get_by_role("menuitem", name="File", exact=True).hover()
-    await page.get_by_text("Publish as widget").click()
+    await page.get_by_text("Publish as widget", exact=True).click()
     await expect(page.get_by_role("dialog", name="Publish as widget")).to_be_visible()
 
 

@@ -392,6 +392,24 @@ async def test_the_history_is_bounded_in_number_and_in_bytes(page: Page, served:
     assert dropped == [[3, 4], [2, 3, 4], [1, 2, 3, 4]]
 
 
+async def test_the_bar_never_goes_back_while_a_job_runs(page: Page, served: Running) -> None:
+    await opened(page, served)
+    bars = await page.evaluate(
+        """async () => {
+            const folder = document.querySelector("script[src]").src.replace("start.js", "");
+            const { Progress } = await import(folder + "progress.js");
+            const progress = new Progress(() => {}, null);
+            const running = (node, step, steps) => ({ kind: "running", node, step, steps, nodes: 4, nodes_done: 2 });
+            const events = [
+                { kind: "fetching", model: "m", received_bytes: 9, total_bytes: 10 },
+                running("Prompt", 0, 0), running("Sampler", 1, 4), running("Sampler", 4, 4), running("Decode", 0, 0),
+            ];
+            return events.map((event) => (progress.tell(event), progress.bar.position));
+        }"""
+    )
+    assert bars == [0.9, -1, 0.25, 1, 1], "-1 is a bar that tells no amount"
+
+
 async def test_a_pen_draws_and_its_other_end_erases(page: Page, served: Running, tmp_path: Path) -> None:
     canvas = await with_picture(page, served)
     stroke = """(canvas, buttons) => {

@@ -99,7 +99,7 @@ def read_workflow(value: object) -> SavedWorkflow:
         raise WorkflowError("a saved workflow is a JSON object")
     if "nodes" not in value:
         kind = "this is the API format" if _is_api(value) else "there is no list of nodes"
-        raise WorkflowError(f"{kind}; use the file that the editor's Save writes")
+        raise WorkflowError(f"{kind}; use the file that the editor's File → Export writes")
     subgraphs = {str(definition["id"]): _subgraph(definition) for definition in _definitions(value)}
     return SavedWorkflow(_drawing(value, "the workflow"), subgraphs)
 

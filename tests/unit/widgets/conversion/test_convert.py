@@ -165,7 +165,7 @@ def test_subgraphs_that_multiply_without_end_are_refused() -> None:
         ([], "a saved workflow is a JSON object"),
         (
             {"1": {"class_type": "SaveImage", "inputs": {}}},
-            "this is the API format; use the file that the editor's Save",
+            "this is the API format; use the file that the editor's File → Export writes",
         ),
         ({}, "there is no list of nodes"),
         ({"nodes": {}}, "the workflow: nodes is not a list"),

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from PIL import Image, ImageStat
 
-from .levels import cut, levels_in, levels_of, picture_of, require_one_size
+from .levels import Box, cut, levels_in, levels_of, picture_of, require_one_size
 from .rim_blur import blurred_rim, reach_of, rim_of
 from .wide_blur import BLOCK, blurred, resampled, visible_blocks
 
@@ -19,8 +19,6 @@ LAYERS = ((16, 2), (4, 4), (2, 2), (0, 1))
 """Blur radius in pixels, and how often that layer is laid over the ones before it; the wide ones come first, once."""
 
 _FARTHEST = max(reach_of(radius) for radius, _ in LAYERS)
-
-Box = tuple[int, int, int, int]
 
 
 def _surroundings(picture: Image.Image, mask: torch.Tensor) -> Image.Image:

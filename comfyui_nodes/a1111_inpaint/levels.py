@@ -1,7 +1,12 @@
 """Between ComfyUI's pictures (float, 0..1) and 8-bit levels as Pillow has them. Knows no rule of WebUI's."""
 
+from typing import TypeAlias
+
 import torch
 from PIL import Image
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, right and bottom exclusive."""
 
 
 def cut(levels: torch.Tensor) -> torch.Tensor:

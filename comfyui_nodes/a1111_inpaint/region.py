@@ -11,10 +11,8 @@ import torch
 from PIL import Image
 
 from .lanczos import resized
-from .levels import cut, levels_in, picture_of
+from .levels import Box, cut, levels_in, picture_of
 
-Box: TypeAlias = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, right and bottom exclusive."""
 Size: TypeAlias = tuple[int, int]
 """Width, height."""
 
@@ -49,7 +47,7 @@ def box_of(levels: torch.Tensor, padding: int) -> Box:
     return across[0], down[0], across[1], down[1]
 
 
-def _scaled(part: Size, size: Size, *, covering: bool) -> Size:
+def _scaled_size(part: Size, size: Size, *, covering: bool) -> Size:
     """What a part of that size becomes in its own aspect so that it just covers `size`, or just fits into it."""
     width, height = size
     wider = width * part[1] > height * part[0]
@@ -64,7 +62,7 @@ def fitted(part: torch.Tensor, size: Size) -> torch.Tensor:
     float32, whole levels. What little the aspect leaves free is carried on from the edge.
     """
     width, height = size
-    levels = resized(part, *_scaled((part.shape[1], part.shape[0]), size, covering=False))
+    levels = resized(part, *_scaled_size((part.shape[1], part.shape[0]), size, covering=False))
     if levels.shape[:2] == (height, width):
         return levels
     scaled = picture_of(cut(levels))
@@ -85,7 +83,7 @@ def fitted(part: torch.Tensor, size: Size) -> torch.Tensor:
 def covering(painted: Image.Image, size: Size, part: Box) -> Image.Image:
     """What was painted, brought back to a box of `size`, and of that the part; what its aspect has too much is cut off
     on both sides."""
-    width, height = _scaled(painted.size, size, covering=True)
+    width, height = _scaled_size(painted.size, size, covering=True)
     left, top = width // 2 - size[0] // 2, height // 2 - size[1] // 2
     across, down = painted.width / width, painted.height / height
     source = (left + part[0]) * across, (top + part[1]) * down, (left + part[2]) * across, (top + part[3]) * down

@@ -6,17 +6,15 @@ Knows no rule of WebUI's.
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import TypeAlias
 
 from PIL import Image, ImageFilter
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
+from .levels import Box
+
 _GRAIN, _STRIP = 8, 32
 """Pixels to which the rim is told, and rows that are blurred at once."""
-
-Run: TypeAlias = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, right and bottom exclusive."""
 
 
 def reach_of(radius: int) -> int:
@@ -40,7 +38,7 @@ def rim_of(mask: Tensor, reach: int) -> Tensor:
     return visible * (most.amax(2) > 0)
 
 
-def _runs(places: Tensor, width: int, height: int) -> Iterator[Run]:
+def _runs(places: Tensor, width: int, height: int) -> Iterator[Box]:
     """Strips that hold the places, as far to the left and right as those in the strip go."""
     strip = _STRIP // _GRAIN
     rows = pad(places, (0, 0, 0, -len(places) % strip)).reshape(-1, strip, places.shape[1]).amax(1)
@@ -53,7 +51,7 @@ def _runs(places: Tensor, width: int, height: int) -> Iterator[Run]:
             left = right
 
 
-def _blurred_rows(picture: Image.Image, radius: int, places: Tensor) -> Iterator[tuple[Image.Image, Run]]:
+def _blurred_rows(picture: Image.Image, radius: int, places: Tensor) -> Iterator[tuple[Image.Image, Box]]:
     """The strips that hold the places, blurred along the rows, and where each lies."""
     reach = reach_of(radius)
     rows = ImageFilter.GaussianBlur((radius, 0))
@@ -63,7 +61,7 @@ def _blurred_rows(picture: Image.Image, radius: int, places: Tensor) -> Iterator
         yield part.crop((left - start, 0, right - start, bottom - top)), (left, top, right, bottom)
 
 
-def blurred_rim(picture: Image.Image, radius: int, rim: Tensor) -> Iterator[tuple[Image.Image, Run]]:
+def blurred_rim(picture: Image.Image, radius: int, rim: Tensor) -> Iterator[tuple[Image.Image, Box]]:
     """Parts of the blurred picture that hold the rim, and where each belongs; rows and columns exchanged in both.
 
     They are right wherever the mask of `rim_of` hides anything, which is also where only zeros are left out.

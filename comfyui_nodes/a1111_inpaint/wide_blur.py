@@ -6,17 +6,16 @@ is left out here. Knows no picture's meaning.
 """
 
 import math
-from typing import TypeAlias
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from .levels import Box
+
 _PASSES = 3
 BLOCK, _STEPS = 4, 8
 """Pixels a side of what comes in, and steps between the places that go out for each radius."""
-Box: TypeAlias = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, right and bottom exclusive."""
 
 
 def box_radius(radius: float) -> float:

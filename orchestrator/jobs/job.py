@@ -273,5 +273,5 @@ def timings_from_json(text: str | bytes) -> Timings:
 
 
 def happening_to_json(happening: Happening) -> bytes:
-    """UTF-8, without what is not known."""
-    return _HAPPENINGS.dump_json(happening, exclude_none=True)
+    """UTF-8; what is not known is null."""
+    return _HAPPENINGS.dump_json(happening)

@@ -75,6 +75,7 @@ async def test_with_api_keys_a_key_needs_the_right(serve: Start, tmp_path: Path)
 async def test_publishing_is_open_or_off_as_the_operator_says(serve: Start) -> None:
     client = await serve(publish="off")
     assert (await put(client, "house", **bearer(client.app[PUBLISHING].secret)))[0] == 403
+    await client.close()
     client = await serve(publish="open")
     assert (await put(client, "house", Origin="http://evil.example"))[0] == 403
     assert (await put(client, "house"))[0] == 201

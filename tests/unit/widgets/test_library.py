@@ -66,6 +66,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     assert e.startswith("e: widget.yaml cannot be read")
 
 
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    """Some editors of text on Windows put one before what they save."""
+    file = write(tmp_path, "a") / "workflow.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert list(load(tmp_path, CATALOG)) == ["a"]
+
+
 def test_the_api_format_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a", drawn=drawing())
     assert refusal(tmp_path) == ("a: workflow.json: this is the API format; use the file that the editor's Save writes")

@@ -88,9 +88,9 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> object:
-    """What a JSON file holds. Raises WorkflowError, naming the file."""
+    """What a JSON file holds, with or without a byte-order mark. Raises WorkflowError, naming the file."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as fault:
         raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
 

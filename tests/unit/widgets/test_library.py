@@ -73,6 +73,13 @@ def test_a_colon_in_a_text_is_told_by_its_line_in_the_words_of_people_who_write(
     assert refusal(tmp_path).startswith("a: widget.yaml, line 4: a text with ': ' in it needs quotes around it")
 
 
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    """Some editors of text on Windows put one before what they save."""
+    file = write(tmp_path, "a") / "workflow.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert list(load(tmp_path, CATALOG)) == ["a"]
+
+
 def test_the_api_format_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a", drawn=drawing())
     assert refusal(tmp_path) == (

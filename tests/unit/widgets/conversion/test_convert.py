@@ -1,5 +1,6 @@
 """What the converter does where the editor gives no measure: it fails there, loses what was drawn, or draws lots."""
 
+import json
 from typing import Any
 
 import pytest
@@ -140,6 +141,13 @@ def test_links_in_a_circle_name_node_and_input() -> None:
         links=[[1, 1, 0, 1, 0, "*"], [2, 1, 0, 2, 0, "*"]],
     )
     assert refusal(drawn) == "node 'Keep' (id 2), input 'samples': its link leads in a circle"
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e400", "-Infinity", "[[1, NaN]]"])
+def test_a_number_that_json_does_not_know_names_node_and_input(number: str) -> None:
+    """Python reads and writes them, and what it writes no other reader takes."""
+    drawn = workflow(node(1, "EmptyLatentImage", [64, json.loads(number), 1], title="Size"))
+    assert refusal(drawn) == "node 'Size' (id 1), input 'height': JSON has no such number"
 
 
 def test_a_group_node_is_refused_with_a_mend() -> None:

@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
+
 from orchestrator.agents import Agents
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.pool import Pool
@@ -22,8 +24,9 @@ from orchestrator.models.outlet import Outlet
 from orchestrator.models.shelf import Shelf
 from orchestrator.pipeline import Work
 from orchestrator.provisions import Provisions
+from orchestrator.rendering import Stopped, render
 from orchestrator.supplying import ModelSupplier
-from tests.engines.jobs import spec
+from tests.engines.jobs import spec, wants
 from tests.fakes.comfyui import FakeComfyUI
 from tests.unit.comfy.graphs import AT_ONCE, QUICK, picture_graph
 
@@ -170,3 +173,79 @@ async def test_a_job_whose_end_could_not_be_written_is_taken_up_again(tmp_path: 
         await engine.submit(one)
         assert isinstance(await ended(engine, one.id), Succeeded)
         assert FailsOnce.failed == [one.id]
+
+
+class CannotSayOnce:
+    """A lease whose end cannot be written the first time, as on a full disk."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._lease, name)
+
+    async def done(self, result: Succeeded, timings: object) -> bool:
+        raise StorageError
+
+
+class SaysNothingOnce(Work):
+    """Has the image of the first job kept, and fails to say so."""
+
+    runs: ClassVar[list[str]] = []
+
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
+        self.runs.append(lease.spec.id)
+        await super().do(CannotSayOnce(lease) if len(self.runs) == 1 else lease, backend, leave)
+
+
+async def test_an_image_that_was_kept_before_its_end_could_be_written_is_not_made_again(tmp_path: Path) -> None:
+    async with FakeComfyUI() as fake, at_work(tmp_path, fake, work=SaysNothingOnce, lease=0.5) as engine:
+        one = job()
+        await engine.submit(one)
+        assert isinstance(await ended(engine, one.id), Succeeded)
+        assert SaysNothingOnce.runs == [one.id] * 2
+        assert len(fake.requests("POST /prompt")) == len(fake.requests("GET /view")) == 1
+
+
+@pytest.mark.parametrize("lost", [True, False])
+async def test_a_job_that_is_to_stop_is_cancelled_at_its_backend_unless_it_is_anothers_by_now(
+    tmp_path: Path, lost: bool
+) -> None:
+    shelf = Shelf(tmp_path / "models")
+    supplier = ModelSupplier(Outlet(shelf), LinkSigner(b"secret", "http://models.example", "models"), 10.0)
+    async with (
+        FakeComfyUI(run_seconds=30) as fake,
+        BackendClient(fake.url, name="b", limits=QUICK, backoff=AT_ONCE) as client,
+        SqliteEngine(tmp_path / "jobs.sqlite") as engine,
+        Provisions(InputFiles(tmp_path / "inputs"), ModelFinder(shelf), engine) as provisions,
+    ):
+        await engine.submit(job())
+        held = await engine.source("b").lease(wants())
+        rendering = asyncio.create_task(render(held, client, provisions, supplier))
+        await until(fake, 1)
+        held.lost = lost
+        held.cancelled.set()
+        with pytest.raises(Stopped):
+            await rendering
+        assert bool(fake.requests("POST /interrupt")) is not lost
+
+
+async def test_agents_that_stop_hold_no_lease_and_the_next_take_the_job_up(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path / "models")
+    supplier = ModelSupplier(Outlet(shelf), LinkSigner(b"secret", "http://models.example", "models"), 10.0)
+    async with (
+        FakeComfyUI(run_seconds=1.0) as fake,
+        PictureThreads() as threads,
+        ImageStore(tmp_path / "images", limit_bytes=10**8, floor_bytes=0) as store,
+        SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=0.05, lease=0.5)) as engine,
+        Provisions(InputFiles(tmp_path / "inputs"), ModelFinder(shelf), engine) as provisions,
+    ):
+        one, work = job(), Work(provisions, supplier, threads, store)
+        for _ in range(2):
+            client = BackendClient(fake.url, name="b", limits=QUICK, backoff=AT_ONCE)
+            async with Pool([client], backoff=AT_ONCE) as pool, Agents(pool, engine.source, work, AT_ONCE):
+                if await engine.submit(one):
+                    await until(fake, 1)
+                    continue
+                assert isinstance(await ended(engine, one.id), Succeeded)
+        assert len(fake.prompts) == 1

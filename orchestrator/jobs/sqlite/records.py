@@ -161,15 +161,16 @@ def end(
 
 
 def requeue(
-    db: sqlite3.Connection, job_id: str, fence: int, now: float, available: float, *, lost: bool, begun: bool
+    db: sqlite3.Connection, job_id: str, fence: int, now: float, available: float | None, *, lost: bool, begun: bool
 ) -> bool:
     """Back to the queue, to the head of it; the time of a lease that was `begun` is none that the job has waited.
 
+    It is not leased before `available`, nor for a time by the same backend; None leaves that as it was before.
     False when the lease is not the newest.
     """
     update = (
-        "UPDATE jobs SET state = 'queued', orphaned = 0, available = :available, losses = losses + :lost,"
-        " give_up = give_up + :begun * (:now - leased), turn = min(turn, :turn)"
+        "UPDATE jobs SET state = 'queued', orphaned = 0, available = coalesce(:available, available),"
+        " losses = losses + :lost, give_up = give_up + :begun * (:now - leased), turn = min(turn, :turn)"
         " WHERE id = :id AND state = 'running' AND fence = :fence"
     )
     row = db.execute("SELECT priority FROM jobs WHERE id = ?", (job_id,)).fetchone()

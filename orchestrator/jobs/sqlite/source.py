@@ -276,10 +276,10 @@ class SqliteLease:
 
     async def release(self) -> None:
         """As if it had never been leased, and without looking who could take the job instead."""
-        if await self._requeue(0.0, lost=False, begun=False):
+        if await self._requeue(None, lost=False, begun=False):
             self._desk.tell(self.spec, Queued())
 
-    async def _requeue(self, available: float, *, lost: bool, begun: bool) -> bool:
+    async def _requeue(self, available: float | None, *, lost: bool, begun: bool) -> bool:
         job_id, fence, now = self.spec.id, self.fence, self._desk.clock()
         kept = await self._desk.database.run(
             lambda db: records.requeue(db, job_id, fence, now, available, lost=lost, begun=begun)

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from orchestrator.comfy.client import Upload
 from orchestrator.comfy.graph import Graph
+from orchestrator.comfy.wire import Wire
 from orchestrator.errors import BackendLost, ExecutionFailed
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.unit.comfy.graphs import client_of, into, picture_graph
@@ -102,6 +103,22 @@ async def test_a_graph_that_never_arrived_is_lost_and_says_why():
         with pytest.raises(BackendLost, match="POST /prompt with HTTP 500"):
             await client.run(picture_graph(), new_id(), "9", deadline=5)
         assert not fake.requests("POST /interrupt")
+
+
+async def test_a_job_that_is_nowhere_to_be_seen_for_a_moment_is_not_lost(monkeypatch: pytest.MonkeyPatch):
+    """As between the queue and its start."""
+    looks = 0
+
+    async def look(wire: Wire) -> tuple[frozenset[str], frozenset[str]]:
+        nonlocal looks
+        looks += 1
+        return (frozenset(), frozenset()) if looks == 1 else await queue(wire)
+
+    queue = Wire.queue
+    monkeypatch.setattr(Wire, "queue", look)
+    async with FakeComfyUI(run_seconds=0.6) as fake, client_of(fake.url, poll=0.1) as client:
+        assert await client.run(picture_graph(), new_id(), "9", deadline=5) == fake.result_png
+    assert looks > 1
 
 
 async def test_a_job_that_the_backend_forgot_is_lost():

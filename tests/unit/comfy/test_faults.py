@@ -30,7 +30,8 @@ def test_an_exception_is_the_graphs_or_the_memorys_or_the_devices(
 
 
 async def test_a_job_that_ran_out_of_memory_is_tried_once_more_after_memory_was_freed() -> None:
-    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+    # Long enough that the second run is looked at while it goes on, when the entry of the first must be gone.
+    async with FakeComfyUI(run_seconds=0.8) as fake, client_of(fake.url) as client:
         fake.faults.raise_in, fake.faults.raise_times, fake.faults.raised = "KSampler", 1, OOM
         prompt_id = new_id()
         assert await client.run(picture_graph(), prompt_id, "9", deadline=10) == fake.result_png

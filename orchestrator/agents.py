@@ -34,7 +34,8 @@ class Agents:
 
     `switched` is called with a backend's name when it gets another model than the one before.
 
-    At the end jobs stay where they are, leased and at their backends: the next life of the service takes them up.
+    At the end jobs stay where they are, leased and at their backends: the next life of the service takes them up. Those
+    at a process of the service's own end with it, by no fault of theirs, and go back to the queue.
     """
 
     def __init__(
@@ -136,8 +137,20 @@ class Agents:
         try:
             with about(lease.spec.id):
                 await self._work.do(lease, place.backend, leave)
+        except asyncio.CancelledError:
+            await self._part(lease, place, at_backend=not seat.done())
+            raise
         except Exception:  # the edge of a supervised task: the job is not lost, for its lease runs out
             log.exception("job %s could not be handed back; it is taken up again", lease.spec.id)
             lease.let_go()
         finally:
             leave()
+
+    async def _part(self, lease: Lease, place: Place, *, at_backend: bool) -> None:
+        """The service stops in the middle of a job. What a process of its own had of it ends with that process."""
+        try:
+            if at_backend and place.backend.process is not None:
+                await lease.put_back(begun=True)
+        except StorageError as error:
+            log.error("%s", error.detail)
+        lease.let_go()

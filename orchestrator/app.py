@@ -162,7 +162,6 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     app[RECEPTION] = Reception(
         widgets=widgets,
         pictures=pictures,
-        threads=threads,
         models=models,
         pool=pool,
         store=store,

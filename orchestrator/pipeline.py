@@ -17,6 +17,7 @@ from functools import partial
 from orchestrator.allowance import require_sizes, require_steps_and_canvas
 from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.following import NotBegun
 from orchestrator.comfy.pool import Pool
 from orchestrator.comfy.wire import Upload
 from orchestrator.errors import (
@@ -30,17 +31,19 @@ from orchestrator.errors import (
 )
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
 from orchestrator.images.mask import require_latent_mask
-from orchestrator.images.source import Picture, PictureSource
+from orchestrator.images.source import Mask, Picture, PictureSource
 from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
 from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, NeededModel, Succeeded
+from orchestrator.meanwhile import meanwhile
 from orchestrator.models.finder import ModelFile, ModelFinder
 from orchestrator.provisions import Provisions
 from orchestrator.rendering import Stopped, render
 from orchestrator.stopwatch import Passed, Stopwatch
 from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
+from orchestrator.widgets.definition import MaskParameter
 from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
 
@@ -88,7 +91,6 @@ class Reception:
 
     widgets: Mapping[str, Widget]
     pictures: PictureSource
-    threads: PictureThreads
     models: ModelFinder
     pool: Pool
     store: ImageStore
@@ -115,12 +117,13 @@ class Reception:
         self.engine.ensure_room()
         await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
-        pictures = await self._read_pictures(widget, values)
-        require_sizes(
-            {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
-        )
-        watch.lap("pictures")
-        files = await self._find_models(widget, values)
+        async with meanwhile([self._find_models(widget, values)]) as [finding]:
+            pictures = await self._read_pictures(widget, values)
+            require_sizes(
+                {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
+            )
+            watch.lap("pictures")
+            files = await finding
         watch.lap("models")
         references = {name: _upload(picture).reference for name, picture in pictures.items()}
         compiled = compile_graph(widget, values, _chosen(files, values), references)
@@ -221,19 +224,13 @@ class Reception:
         """Every picture and mask that was given; masks at their picture's size, with something left to repaint."""
         definition = widget.definition
         given = [name for name in definition.pictures if name in values]
-        read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
-        pictures = dict(zip(given, read, strict=True))
-        for name, mask in definition.masks.items():
-            if name not in values:
-                continue
-            picture = pictures[mask.of]
-            drawn = await self.pictures.read_mask(values.picture(name), name, (picture.width, picture.height))
-            blur = values.integer(mask.blur) if mask.blur else 0
-            invert = mask.invert is not None and values.integer(mask.invert) == 1
-            only = mask.only is not None and values.integer(mask.only) == 1
-            padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
-            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, padding=padding, field=name)
-            pictures[name] = drawn
+        masks = {name: mask for name, mask in definition.masks.items() if name in values}
+        async with meanwhile(self.pictures.read_mask(values.picture(name), name) for name in masks) as drawing:
+            read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
+            pictures = dict(zip(given, read, strict=True))
+            for (name, mask), drawn in zip(masks.items(), drawing, strict=True):
+                size = (pictures[mask.of].width, pictures[mask.of].height)
+                pictures[name] = await self.pictures.fit_mask(await drawn, size, _latent_check(mask, values))
         return pictures
 
     async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:
@@ -272,6 +269,10 @@ class Work:
             stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
+        except NotBegun as error:
+            log.warning("job %s goes back to the queue: %s", spec.id, error)
+            await lease.put_back()
+            over = False
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
             # Not at once: what struck it here may strike again, and another backend may be free by then.
@@ -312,6 +313,15 @@ def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
     weighted = zip(loras, values.loras, strict=True)
     chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
     return ChosenModels(checkpoint.file, checkpoint.family, chosen, checkpoint.channels)
+
+
+def _latent_check(mask: MaskParameter, values: Values) -> Callable[[Mask], None]:
+    """Refuses a mask that leaves nothing to repaint with these values."""
+    blur = values.integer(mask.blur) if mask.blur else 0
+    invert = mask.invert is not None and values.integer(mask.invert) == 1
+    only = mask.only is not None and values.integer(mask.only) == 1
+    padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
+    return partial(require_latent_mask, blur=blur, invert=invert, padding=padding)
 
 
 def _as_it_ran(spec: JobSpec) -> dict[str, str]:

@@ -109,9 +109,9 @@ class Provisions:
         self._fetches[spec.id] = task
         task.add_done_callback(lambda _: self._fetches.pop(spec.id, None))
 
-    async def picture(self, job_id: str, name: str) -> bytes:
-        """One of the job's pictures. Raises StorageError."""
-        return await self._inputs.read(job_id, name)
+    async def pictures(self, spec: JobSpec) -> Mapping[str, bytes]:
+        """The job's pictures, by name. Raises StorageError."""
+        return await self._inputs.read(spec.id, spec.inputs)
 
     async def models(self, spec: JobSpec, tell: TellState) -> Sequence[ModelFile]:
         """The job's models, all of them on the shelf; fetched here only if somebody has deleted one in spite of all.

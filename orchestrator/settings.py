@@ -134,7 +134,8 @@ class Settings(_Frozen):
     """Who may publish workflows. With API keys, `editor` and `open` alike: whose key has the right. Without, `editor`:
     only the backends that this service starts; `open`: whoever reaches it."""
     editor_port: int = Field(0, ge=0, le=65535)
-    """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port."""
+    """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port, the same at
+    each start if it can."""
     log_format: Literal["text", "json"] = "text"
     """`json`: one object a line, with a line for each stage of each job."""
     otlp_endpoint: str = ""

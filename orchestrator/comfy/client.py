@@ -5,6 +5,7 @@ Owns the backend's HTTP session and its websocket. Knows nothing of other backen
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
@@ -15,7 +16,7 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
 from orchestrator.comfy.fault import Fault
-from orchestrator.comfy.following import Following, OnProgress
+from orchestrator.comfy.following import Following, NotBegun, OnProgress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
 from orchestrator.comfy.messages import Message, PreviewFrame, Status, Unknown
@@ -23,6 +24,7 @@ from orchestrator.comfy.placing import Placement, place
 from orchestrator.comfy.process import BackendProcess
 from orchestrator.comfy.results import Results
 from orchestrator.comfy.stats import SystemStats
+from orchestrator.comfy.strays import Strays
 from orchestrator.comfy.submitting import Submitting
 from orchestrator.comfy.supervision import Backoff
 from orchestrator.comfy.tally import Tally
@@ -45,6 +47,7 @@ Kind: TypeAlias = Literal["remote", "managed", "embedded"]
 
 _LARGEST_PREVIEW = 500_000
 """Bytes; ComfyUI's are at most 512 pixels wide and high, and much smaller."""
+_UNSURE_KEPT = 256
 _ROOM_SECONDS = 0.5
 """Between the wish that a backend free its memory, which it follows when it is idle, and the next try of a job."""
 
@@ -93,11 +96,15 @@ class BackendClient:
             on_open=self._begin_life,
             until_up=process.until_ready if process else None,
         )
-        self._submitting = Submitting(self._wire, self._listener, self._uploads, self._limits)
+        self._strays = Strays(self._wire, self._limits)
+        self._submitting = Submitting(self._wire, self._listener, self._uploads, self._strays, self._limits)
+        self._unsure: deque[str] = deque(maxlen=_UNSURE_KEPT)
+        """The newest jobs of which it is not known whether and how they ended here."""
         self._resources = AsyncExitStack()
 
     async def __aenter__(self) -> "BackendClient":
         await self._resources.enter_async_context(self._wire)
+        self._resources.push_async_callback(self._strays.aclose)
         self._resources.push_async_callback(self._tidy)
         await self._resources.enter_async_context(self._listener)
         return self
@@ -212,13 +219,14 @@ class BackendClient:
         before, and what became of it is found out. A job for which memory did not suffice is tried once more, after
         the backend was told to free its own.
 
-        Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost or BackendTimeout. Whenever it ends without
+        Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost, BackendTimeout, or NotBegun when the
+        deadline has passed and other jobs have kept the backend from this one. Whenever it ends without
         knowing the job's end, and when it is cancelled, the job is cancelled at the backend, unless `leave` was called.
         """
         with self.tally.counting():
             if not resume:
                 await self._submitting.ready()
-            async with self._uploads.held(uploads) as files:
+            async with self._uploads.held(uploads, prompt_id) as files:
                 run = partial(
                     self._run, graph.renamed(files), prompt_id, output_node, deadline, on_progress, tuple(uploads)
                 )
@@ -252,7 +260,7 @@ class BackendClient:
     ) -> bytes:
         execution = Execution(prompt_id, graph)
         following = self._followed[prompt_id] = Following(execution, self._wire, self._limits)
-        following.left = self._leaving
+        following.left, following.again = self._leaving, not resume and prompt_id in self._unsure
         try:
             async with asyncio.timeout(deadline) as limit:
                 following.on_begin = partial(_set_back, limit, deadline)
@@ -270,9 +278,14 @@ class BackendClient:
                 finally:
                     self._results.note(prompt_id, (file for found in images_of(entry).values() for file in found))
         except TimeoutError as error:
+            if not following.begun:
+                raise NotBegun(f'Backend "{self.name}" was busy with other jobs for {deadline:g} s') from error
             raise BackendTimeout(f'Backend "{self.name}" took longer than {deadline:g} s') from error
         finally:
-            del self._followed[prompt_id]
+            if following.at_backend:
+                self._unsure.append(prompt_id)
+            if self._followed.get(prompt_id) is following:  # and not a later run of the same job
+                del self._followed[prompt_id]
 
     async def _collect(self, image: ImageRef) -> bytes:
         try:

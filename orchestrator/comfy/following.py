@@ -22,6 +22,10 @@ _RETRY = 0.25
 _MISSES = 2
 
 
+class NotBegun(Exception):
+    """The backend was busy with other jobs until the deadline, and the job was withdrawn."""
+
+
 class Following:
     """One job at one backend, from before it is submitted until it has ended."""
 
@@ -32,6 +36,8 @@ class Following:
         """True when we have asked the backend to drop the job."""
         self.left = False
         """True when the backend shall keep the job whatever becomes of us."""
+        self.again = False
+        """True when the backend had the job before and it is not known what became of that."""
         self.begun = False
         """True once the backend was seen to work on the job."""
         self.on_begin: Callable[[], None] | None = None
@@ -52,10 +58,7 @@ class Following:
 
     def hear(self, message: Message) -> None:
         """One message of this job. Returns at once."""
-        self.begun = True
-        begin, self.on_begin = self.on_begin, None
-        if begin is not None:
-            begin()
+        self._begin()
         if self._execution.fold(message):
             self._progressed = True
             self._wake.set()
@@ -63,6 +66,12 @@ class Following:
             # Sent after the history is written. Should the entry be late all the same, the next looks follow soon.
             self._pause = _SOON
             self.nudge()
+
+    def _begin(self) -> None:
+        self.begun = True
+        begin, self.on_begin = self.on_begin, None
+        if begin is not None:
+            begin()
 
     def show(self, preview: bytes) -> None:
         """A JPEG of the picture so far; the newest one counts. Returns at once."""
@@ -97,7 +106,7 @@ class Following:
             if time.monotonic() >= self._next_look:
                 seen = await self._look()
                 if isinstance(seen, _Ended):
-                    self.at_backend = False
+                    self.at_backend, self.begun = False, True
                     return seen.entry
 
     async def _woken(self) -> None:
@@ -126,9 +135,16 @@ class Following:
         return seen
 
     async def _read(self) -> "_Ended | _Waiting | _Missing":
-        entry = await self._wire.history(self.prompt_id)
+        # An entry may be of an earlier run of the same job: then the queue is asked first whether this one is over.
+        entry = None if self.again else await self._wire.history(self.prompt_id)
         if entry is None:
-            if self.prompt_id in await self._wire.queued():
+            queue = await self._wire.queue()
+            if self.prompt_id in queue.running and not self.begun:
+                # Its messages go to a socket that is gone, or come late: that it runs is worth telling all the same.
+                self._begin()
+                self._progressed = True
+                self._wake.set()
+            if self.prompt_id in queue.all:
                 return _Waiting()
             entry = await self._wire.history(self.prompt_id)
         return _Missing() if entry is None else _Ended(entry)

@@ -105,6 +105,7 @@ async def managed_backend(setup: ManagedSetup) -> AsyncGenerator[BackendClient, 
         stop_deadline=_STOP_SECONDS,
         probe_seconds=0.5,
         before=setup.prepare,
+        port=port,
     )
     backend = BackendClient(f"http://127.0.0.1:{port}", name=setup.name, kind="managed", process=process)
     async with process:

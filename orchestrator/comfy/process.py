@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,8 @@ class BackendProcess:
     within `start_deadline` seconds, the child is stopped and started again. From then on it is asked every
     `watch_seconds`, and started again when it has not answered for `silence` seconds. Its output goes to the log
     `orchestrator.backend.<name>`, a line a record, as grave as it sounds. Stopping is SIGTERM to the child's process
-    group, and SIGKILL after `stop_deadline` seconds. `before` is called before each start, in a thread.
+    group, and SIGKILL after `stop_deadline` seconds. `before` is called before each start, in a thread. With `port`, on
+    which the child will listen on 127.0.0.1, it is not started while somebody else does, whom the probe would believe.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class BackendProcess:
         silence: float = 120.0,
         backoff: Backoff | None = None,
         before: Callable[[], None] | None = None,
+        port: int | None = None,
     ) -> None:
         self.name = name
         self._argv = tuple(argv)
@@ -61,6 +64,7 @@ class BackendProcess:
         self._watch_seconds = watch_seconds
         self._silence = silence
         self._before = before
+        self._port = port
         self._backoff = backoff or Backoff(first=0.5, limit=30.0, calm=60.0)
         self._log = logging.getLogger(f"orchestrator.backend.{name}")
         self._is_ready = asyncio.Event()
@@ -130,6 +134,7 @@ class BackendProcess:
             raise BackendLost(f'Backend "{self.name}" was not ready after {seconds:g} s: {self._failure}') from error
 
     async def _live(self) -> None:
+        self._require_port()
         if self._before is not None:
             await asyncio.to_thread(self._before)
         self._unwanted.clear()
@@ -147,6 +152,15 @@ class BackendProcess:
             self._is_ready.clear()
             self._ready_since = None
             await _whole(self._end(child, pump))
+
+    def _require_port(self) -> None:
+        if self._port is None:
+            return
+        try:
+            socket.create_server(("127.0.0.1", self._port)).close()
+        except OSError as error:
+            self._failure = f"127.0.0.1 port {self._port} cannot be had: {error.strerror or error}"
+            raise BackendLost(self._failure) from error
 
     async def _until_over(self, child: asyncio.subprocess.Process) -> str:
         """Why the child's life is over, as soon as it is."""
@@ -209,7 +223,7 @@ class BackendProcess:
         started = time.monotonic()
         try:
             async with asyncio.timeout(self._start_deadline):
-                while not await self._ready():
+                while not await self._ready() or child.returncode is not None:
                     if child.returncode is not None:
                         raise BackendLost(f"the process ended with code {child.returncode} before it was ready")
                     await asyncio.sleep(self._probe_seconds)

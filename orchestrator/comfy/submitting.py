@@ -13,6 +13,7 @@ from orchestrator.comfy.following import Following
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
 from orchestrator.comfy.rejection import explain, names_file
+from orchestrator.comfy.strays import Strays
 from orchestrator.comfy.uploads import Uploads
 from orchestrator.comfy.wire import Accepted, Doubtful, Limits, Refused, Upload, Wire
 from orchestrator.errors import BackendError, BackendLost, GraphRejected
@@ -27,6 +28,7 @@ class Submitting:
     wire: Wire
     listener: Listener
     uploads: Uploads
+    strays: Strays
     limits: Limits
 
     async def ready(self) -> None:
@@ -37,6 +39,9 @@ class Submitting:
 
     async def begin(self, graph: Graph, following: Following, pictures: Sequence[Upload]) -> None:
         """Sends the job, whose pictures are held. Raises GraphRejected or BackendLost, and then it is not there."""
+        if following.again:
+            await self.strays.settle(following.prompt_id)
+            await self.wire.forget(following.prompt_id)
         try:
             await self._submit(graph, following, pictures)
         except BaseException:
@@ -44,7 +49,7 @@ class Submitting:
             raise
 
     async def abandon(self, following: Following) -> None:
-        """Has the backend drop the job, where it may still have it and shall not keep it."""
+        """Has the backend drop the job, where it may still have it and shall not keep it; later if not now."""
         if not following.at_backend or following.left:
             return
         try:
@@ -52,13 +57,13 @@ class Submitting:
                 await self.cancel(following.prompt_id, following)
         except (BackendError, TimeoutError) as error:
             log.warning('Job %s may still run at backend "%s": %s', following.prompt_id, self.wire.name, error)
+            self.strays.add(following.prompt_id)
 
     async def cancel(self, prompt_id: str, following: Following | None) -> None:
         """Takes the job out of the queue, or interrupts it if it runs. Raises BackendLost."""
         if following is not None:
             following.cancelled = True
-        await self.wire.delete_queued(prompt_id)
-        await self.wire.interrupt(prompt_id)
+        await self.strays.drop(prompt_id)
         if following is not None:
             following.nudge()
 

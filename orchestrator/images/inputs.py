@@ -9,7 +9,7 @@ import errno
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -43,11 +43,12 @@ class InputFiles:
         if pictures:
             await asyncio.to_thread(self._write, job_id, pictures)
 
-    async def read(self, job_id: str, name: str) -> bytes:
-        """One of the job's pictures. Raises StorageError."""
-        path = self._path(job_id) / _checked(_NAME, name)
+    async def read(self, job_id: str, names: Sequence[str]) -> dict[str, bytes]:
+        """These of the job's pictures, by name. Raises StorageError."""
+        folder = self._path(job_id)
+        paths = {name: folder / _checked(_NAME, name) for name in names}
         try:
-            return await asyncio.to_thread(path.read_bytes)
+            return await asyncio.to_thread(lambda: {name: path.read_bytes() for name, path in paths.items()})
         except OSError as error:
             raise StorageError(f"A picture of the job is gone: {error}") from error
 

@@ -17,7 +17,7 @@ class Cancellation(Enum):
     """What became of the wish to cancel a job."""
 
     DONE = "done"
-    """It was queued, and has ended."""
+    """It was queued, or whoever ran it is gone, and has ended."""
     ASKED = "asked"
     """It is at a backend, which is being told. Its end, as `events` tells it, says whether that was in time."""
     TOO_LATE = "too late"
@@ -167,14 +167,17 @@ class Lease(Protocol):
     async def retry(self, reason: Failed, delay: float = 0.0) -> Retry:
         """The job was lost by no fault of its own: it is queued again, or ends with `reason` when that was too often.
 
-        `delay` is in seconds.
+        `delay` is in seconds. The time of this lease does not count as waiting.
         """
 
     def let_go(self) -> None:
         """Nothing could be said of the job: the lease is renewed no more, and the job goes to who asks after that."""
 
-    async def put_back(self) -> None:
-        """The job was not begun: it is queued as if it had never been leased."""
+    async def put_back(self, *, begun: bool = False) -> None:
+        """The job is queued again and was not lost; for a time it is not for this backend, where there is another.
+
+        The time of a lease in which it was not `begun` counts as waiting.
+        """
 
 
 class WorkSource(Protocol):

@@ -316,6 +316,7 @@ class EngineConformance:
             await asyncio.sleep(0.8)
             assert await state(opened.engine, job.id) == Fetching()
             await opened.engine.fetched(job)
+            await asyncio.sleep(0.2)
             assert isinstance(await state(opened.engine, job.id), Queued)
             assert isinstance((await story(opened.engine, job.id))[-1].happening, Failed)
 
@@ -350,6 +351,32 @@ class EngineConformance:
             await opened.engine.cancel(held.spec.id)
             assert await held.done(PICTURE, ())
             assert await state(opened.engine, held.spec.id) == PICTURE
+
+    async def test_a_job_is_cancelled_from_another_process_than_its_holders(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened, self.open(tmp_path) as elsewhere:
+            await opened.engine.submit(spec())
+            held = await lease(opened.source("one"))
+            assert await elsewhere.engine.cancel(held.spec.id) is Cancellation.ASKED
+            async with asyncio.timeout(5):
+                await held.cancelled.wait()
+            assert not held.lost
+            assert await held.stopped(())
+
+    async def test_a_job_whose_holder_is_gone_is_cancelled_as_soon_as_its_lease_has_run_out(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            early, late = spec(), spec()
+            for job in (early, late):
+                await opened.engine.submit(job)
+            for _ in range(2):
+                (await lease(opened.source("one"))).let_go()
+            assert await opened.engine.cancel(early.id) is Cancellation.ASKED
+            assert isinstance((await story(opened.engine, early.id))[-1].happening, Cancelled)
+            await asyncio.sleep(LEASE_SECONDS)
+            assert await opened.engine.cancel(late.id) is Cancellation.DONE
+            assert await state(opened.engine, late.id) == Cancelled()
+            assert await nothing_for(opened.source("one"))
 
     # Losses
 
@@ -406,13 +433,84 @@ class EngineConformance:
             await opened.engine.submit(spec())
             await (await lease(opened.source("one"))).retry(LOST, delay=0.7)
             assert await nothing_for(opened.source("one"))
-            assert (await lease(opened.source("one"))).attempt == 2
+            again = await lease(opened.source("one"))
+            assert again.attempt == 2
 
-    async def test_a_job_that_was_put_back_was_not_lost(self, tmp_path: Path) -> None:
+    async def test_what_a_lost_run_took_is_no_waiting(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec(patience=1.0))
+            held = await lease(opened.source("one"))
+            await asyncio.sleep(1.2)
+            assert await held.retry(LOST) is Retry.AGAIN
+            again = await lease(opened.source("one"))
+            assert again.attempt == 2
+            assert again.waited < 0.5
+
+    async def test_a_job_that_was_put_back_was_not_lost_and_goes_first_to_another_backend(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:
             await opened.engine.submit(spec())
-            await (await lease(opened.source("one"))).put_back()
-            assert (await lease(opened.source("two"))).attempt == 1
+            held = await lease(opened.source("one"))
+            same = asyncio.create_task(lease(opened.source("one")))
+            other = asyncio.create_task(lease(opened.source("two")))
+            await asyncio.sleep(0.05)  # both wait, the one that had it first
+            await held.put_back()
+            assert (await other).attempt == 1
+            same.cancel()
+
+    async def test_the_time_of_a_lease_counts_as_waiting_until_the_job_has_begun(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            begun, waiting = spec(patience=0.6), spec(patience=0.6)
+            for job in (begun, waiting):
+                await opened.engine.submit(job)
+            held = [await lease(opened.source("one")) for _ in range(2)]
+            await asyncio.sleep(0.8)
+            for one in held:
+                await one.put_back(begun=one.spec == begun)
+            assert (await lease(opened.source("one"))).spec == begun
+            end = (await story(opened.engine, waiting.id))[-1].happening
+            assert isinstance(end, Failed)
+            assert end.code == "no_backend"
+
+    async def test_a_job_whose_holders_all_die_ends_when_it_was_lost_too_often(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec()
+            await opened.engine.submit(job)
+            for attempt in (1, 2, 3):
+                held = await lease(opened.source("one"))
+                assert held.attempt == attempt
+                held.let_go()
+            asking = asyncio.create_task(lease(opened.source("one")))
+            end = (await story(opened.engine, job.id))[-1].happening
+            assert isinstance(end, Failed)
+            assert end.code == "backend_lost"
+            asking.cancel()
+
+    async def test_a_job_whose_holder_is_gone_and_that_nobody_takes_up_fails_when_its_patience_is_over(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            job = spec(patience=0.5)
+            await opened.engine.submit(job)
+            (await lease(opened.source("one"))).let_go()
+            await asyncio.sleep(LEASE_SECONDS)
+            assert isinstance(await state(opened.engine, job.id), Running)  # it may be taken up yet
+            end = (await story(opened.engine, job.id))[-1].happening
+            assert isinstance(end, Failed)
+            assert end.code == "backend_lost"
+
+    async def test_who_has_lost_a_lease_cannot_end_the_job_of_the_next(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec())
+            stalled = await lease(opened.source("one"))
+            stalled.let_go()
+            held = await lease(opened.source("two"))
+            assert held.attempt == 2
+            assert not await stalled.done(PICTURE, ())
+            assert not await stalled.failed(LOST, ())
+            assert not await stalled.stopped(())
+            assert await stalled.retry(LOST) is Retry.NOT_OURS
+            await stalled.put_back()
+            assert await held.done(PICTURE, ())
 
     async def test_a_lease_is_kept_as_long_as_its_holder_lives(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:
@@ -654,6 +752,19 @@ class EngineConformance:
                 await opened.engine.submit(spec())
             await busy
 
+    async def test_a_busy_backend_takes_a_job_ahead_only_when_there_is_one_for_each_backend(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            for backend in ("one", "two"):
+                await self._held(opened, backend)
+            ahead = asyncio.create_task(lease(opened.source("one"), ahead=True))
+            await opened.engine.submit(spec())
+            await asyncio.sleep(0.2)
+            assert not ahead.done()
+            await opened.engine.submit(spec())
+            await ahead
+
     async def test_a_waiting_backend_that_gives_up_takes_no_job_with_it(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:
             waiter = asyncio.create_task(lease(opened.source("one")))
@@ -691,6 +802,16 @@ class EngineConformance:
             stats = await opened.engine.stats()
             assert (stats.queued, stats.running) == (3, 0)
             assert stats.mean_run == pytest.approx(0.2, abs=0.1)
+
+    async def test_the_time_that_a_job_waited_at_its_backend_is_not_told_as_its_run(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            for _ in range(2):
+                await opened.engine.submit(spec())
+            held = [await lease(opened.source("one")) for _ in range(2)]
+            for one in held:
+                await asyncio.sleep(0.3)
+                await one.done(PICTURE, ())
+            assert (await opened.engine.stats()).mean_run == pytest.approx(0.3, abs=0.1)
 
 
 __all__ = ["AFFINITY_SECONDS", "LEASE_SECONDS", "Ended", "EngineConformance", "Opened"]

@@ -1,18 +1,23 @@
 import asyncio
 import sys
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import StorageError
-from orchestrator.jobs.sqlite import Dials, SqliteEngine
+from orchestrator.jobs.engine import Cancellation
+from orchestrator.jobs.job import Happening, Queued, Running, Succeeded
+from orchestrator.jobs.sqlite import Dials, SqliteEngine, claims
 from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
 from tests.engines.conformance import (
     AFFINITY_SECONDS,
     AVOID_SECONDS,
     LEASE_SECONDS,
+    PICTURE,
     EngineConformance,
     Opened,
     lease,
@@ -60,6 +65,114 @@ async def test_after_a_restart_a_job_whose_backend_does_not_come_back_goes_elsew
         await engine.adopt(grace=0.3)
         held = await lease(engine.source("two"))
         assert (held.attempt, held.resumed) == (2, False)
+
+
+async def test_whoever_waits_gets_a_job_at_once_whether_it_comes_before_with_or_after_the_waiting(
+    tmp_path: Path,
+) -> None:
+    """No tick helps here: an empty queue is not looked into, so nobody may be overlooked on that account."""
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=600.0)) as engine:
+        for turn in range(60):
+            source = engine.source(f"backend {turn % 3}")
+            submitting = asyncio.create_task(engine.submit(spec()))
+            for _ in range(turn % 20):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                held = await source.lease(wants("a"))
+            await submitting
+            assert await held.done(Succeeded("x.png", 2e9), ())
+
+
+async def test_an_empty_queue_is_not_looked_into_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[int] = []
+
+    def match(*given: Any) -> claims.Matched:
+        rounds.append(1)
+        return claims_match(*given)
+
+    claims_match = claims.match
+    monkeypatch.setattr(claims, "match", match)
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=600.0)) as engine:
+        for _ in range(5):
+            assert await nothing_for(engine.source("one"))
+        assert len(rounds) == 1
+        await engine.submit(spec())
+        await lease(engine.source("one"))
+        assert len(rounds) == 3
+
+
+async def test_a_job_that_is_cancelled_before_its_backend_comes_back_is_cancelled_there(tmp_path: Path) -> None:
+    async with opened(tmp_path) as engine:
+        job = spec()
+        await engine.submit(job)
+        await lease(engine.source("one"))
+    async with opened(tmp_path) as engine:
+        await engine.adopt(grace=60)
+        assert await engine.cancel(job.id) is Cancellation.ASKED
+        held = await lease(engine.source("one"))
+        assert held.resumed
+        assert held.cancelled.is_set()
+
+
+async def test_a_clock_that_is_set_takes_no_job_from_a_holder_that_lives(tmp_path: Path) -> None:
+    ahead = [0.0]
+    dials = Dials(lease=30, tick=0.05)
+    async with SqliteEngine(tmp_path / "jobs.sqlite", dials, clock=lambda: time.time() + ahead[0]) as engine:
+        await engine.submit(spec(patience=20))
+        held = await lease(engine.source("one"))
+        ahead[0] = 40.0
+        for backend in ("one", "two"):
+            assert await nothing_for(engine.source(backend))
+        assert await engine.cancel(held.spec.id) is Cancellation.ASKED
+        assert not held.lost
+        assert await held.done(PICTURE, ())
+
+
+async def test_a_holder_hears_that_its_job_is_anothers(tmp_path: Path) -> None:
+    ahead = Dials(lease=30, tick=0.05)
+    async with (
+        opened(tmp_path) as engine,
+        SqliteEngine(tmp_path / "jobs.sqlite", ahead, clock=lambda: time.time() + 3600) as other,
+    ):
+        await engine.submit(spec())
+        held = await lease(engine.source("one"))
+        assert (await lease(other.source("two"))).attempt == 2
+        async with asyncio.timeout(5):
+            await held.cancelled.wait()
+        assert held.lost
+
+
+async def test_a_holder_hears_that_its_job_has_come_back_to_another_of_the_same_process(tmp_path: Path) -> None:
+    dials = Dials(lease=3000, tick=0.05)  # so that no renewal tells it
+    async with (
+        SqliteEngine(tmp_path / "jobs.sqlite", dials) as engine,
+        SqliteEngine(tmp_path / "jobs.sqlite", dials, clock=lambda: time.time() + 3600) as other,
+    ):
+        await engine.submit(spec(patience=7200))
+        held = await lease(engine.source("one"))
+        await (await other.source("two").lease(wants())).release()
+        again = await lease(engine.source("one"))
+        assert (held.lost, held.cancelled.is_set()) == (True, True)
+        assert (again.lost, again.cancelled.is_set()) == (False, False)
+
+
+async def test_a_backend_that_gives_up_as_it_is_given_a_job_puts_it_back(tmp_path: Path) -> None:
+    def observe(job_id: str, created: float, happening: Happening) -> None:
+        if isinstance(happening, Running):
+            asyncio.get_running_loop().call_soon(waiter.cancel)
+
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=0.05), observe=observe) as engine:
+        waiter = asyncio.create_task(lease(engine.source("one")))
+        await asyncio.sleep(0.05)
+        job = spec()
+        await engine.submit(job)
+        await asyncio.wait({waiter})
+        assert waiter.cancelled()
+        kept = await engine.get(job.id)
+        assert kept is not None
+        assert isinstance(kept.state, Queued)
 
 
 async def test_jobs_are_forgotten_with_their_images(tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -403,3 +405,58 @@ async def test_after_a_restart_of_both_a_lost_job_runs_again(data: Path) -> None
             end = await ended(client, job["id"])
             assert (end["state"], end["attempt"]) == ("succeeded", 2)
         assert backend.prompts[0] == backend.prompts[1]
+
+
+async def test_a_job_whose_backend_never_comes_back_after_a_restart_ends(
+    slow: FakeComfyUI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.app._ADOPTION", 0.5)
+    some_models(tmp_path / "models")
+    settings = {"backends": [{"url": slow.url, "name": "fake"}], "queue_seconds": 2}
+    client = await ready(await started(tmp_path, **settings))
+    slow.engine.run_seconds = 60
+    jobs = [await post(client), await post(client)]
+    await until(client, jobs[0]["id"], "running")
+    async with asyncio.timeout(10):
+        while len(slow.prompts) < 2:
+            await asyncio.sleep(0.02)
+    await client.close()
+    await slow.stop()
+    client = await started(tmp_path, **settings)
+    await asyncio.sleep(0.6)
+    async with client.delete(f"/jobs/{jobs[1]['id']}") as answer:
+        assert (answer.status, (await answer.json())["state"]) == (200, "cancelled")
+    job = await ended(client, jobs[0]["id"], seconds=10)
+    assert (job["state"], job["code"]) == ("failed", "backend_lost")
+    await client.close()
+
+
+async def test_a_job_that_others_keep_from_a_backend_until_its_deadline_waits_on_and_was_not_lost(
+    slow: FakeComfyUI, start: Service
+) -> None:
+    client = await ready(await start(slow.url, deadline_seconds=1))
+    await ended(client, (await post(client))["id"])
+    slow.engine.run_seconds = 60
+    foreign = {"prompt": slow.prompts[0], "prompt_id": str(uuid4()), "client_id": "somebody"}
+    async with aiohttp.ClientSession() as session, session.post(f"{slow.url}/prompt", json=foreign) as answer:
+        assert answer.status == 200
+    job = await post(client, seed=5)
+    await at_backend(slow, 4)  # withdrawn, and sent again
+    slow.engine.run_seconds = 0.1
+    slow.interrupt()
+    end = await ended(client, job["id"])
+    assert (end["state"], end["attempt"]) == ("succeeded", 1)
+
+
+async def test_a_job_that_others_keep_from_every_backend_fails_when_its_patience_is_over(
+    slow: FakeComfyUI, start: Service
+) -> None:
+    client = await ready(await start(slow.url, deadline_seconds=1, queue_seconds=2))
+    slow.engine.run_seconds = 60
+    hangs = await post(client)
+    await until(client, hangs["id"], "running")
+    slow.faults.fail("POST /interrupt", times=1000)
+    waits = await post(client, seed=5)
+    end = await ended(client, waits["id"])
+    assert (end["state"], end["code"], end["attempt"]) == ("failed", "no_backend", 1)
+    assert (await get(client, hangs["id"]))["code"] == "backend_timeout"

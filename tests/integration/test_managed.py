@@ -12,6 +12,7 @@ import pytest
 
 from orchestrator.settings import ManagedBackend
 from tests.fakes.checkout import fake_checkout, lives
+from tests.fakes.comfyui import FakeComfyUI
 from tests.integration.pictures import plain, png, values
 from tests.integration.services import Client, Service
 
@@ -116,6 +117,37 @@ async def test_a_failed_device_quarantines_its_backend_which_is_started_anew_and
     told = await backend(client)
     assert told["starts"] == 2
     assert "illegal memory access" in told["last_failure"]
+
+
+async def test_a_stranger_on_the_port_of_a_managed_backend_gets_no_job(tmp_path: Path, start: Service) -> None:
+    folder = fake_checkout(tmp_path / "ComfyUI", png(plain()))
+    async with FakeComfyUI() as stranger:
+        client = await start("", backends=managed(folder, port=stranger.port))
+        async with asyncio.timeout(10):
+            while "cannot be had" not in (told := await backend(client))["reason"]:
+                await asyncio.sleep(0.05)
+        assert (told["state"], told["starts"]) == ("starting", 0)
+        assert (await client.get("/readyz")).status == 503
+        assert not stranger.seen
+    await state(await up(client), await post(client), "succeeded")
+
+
+async def test_a_restart_of_the_service_is_no_loss_of_a_job_at_a_backend_that_ends_with_it(
+    tmp_path: Path, start: Service
+) -> None:
+    folder = fake_checkout(tmp_path / "ComfyUI", png(plain()), run_seconds=1.5)
+    client = await up(await start("", backends=managed(folder), queue_seconds=3))
+    job_ids = [await post(client), await post(client)]
+    for _ in range(3):
+        async with asyncio.timeout(30):
+            while job_ids[0] not in (await backend(client))["running"]:
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.7)
+        await client.close()
+        client = await up(await start("", backends=managed(folder), queue_seconds=3))
+    for job_id in job_ids:
+        job = await state(client, job_id, "succeeded", "failed")
+        assert (job["state"], job["attempt"]) == ("succeeded", 1)
 
 
 async def test_the_process_ends_with_the_service(tmp_path: Path, start: Service) -> None:

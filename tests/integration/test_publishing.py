@@ -86,6 +86,7 @@ async def test_a_dry_run_tells_and_writes_nothing(serve: Start, tmp_path: Path) 
     status, said = await put(client, "house", {"workflow": drawn(), "dry_run": True})
     assert (status, said["created"]) == (200, True)
     assert "callers set model, prompt" in said["sentences"][-1]
+    assert said["titles"] == {"2": "Prompt", "3": "Negative prompt", "7": "Result"}
     assert {path.name for path in (tmp_path / "workflows").iterdir()} == {"txt2img"}
 
 

@@ -1,5 +1,7 @@
+import os
 import socket
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -7,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cli import main
+from tests.fakes.checkout import REPOSITORY
 
 
 def test_check_says_what_can_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,7 +32,9 @@ def test_a_port_that_is_taken_ends_with_a_sentence(
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as other:
         port = str(other.getsockname()[1])
         assert main(["serve", "--host", host, "--port", port, "--data", str(tmp_path)]) == 2
-    assert f"Cannot listen on {host} port {port}: Address already in use" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(
+        f"Cannot listen on {host} port {port}: Address already in use; --port or ORCHESTRATOR_PORT names another\n"
+    )
 
 
 def test_a_faulty_workflow_stops_the_start_and_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,3 +120,15 @@ def test_packs_that_are_not_there_stop_the_start_of_who_would_load_them(
     assert "nodes: /nonexistent is no folder" in capsys.readouterr().err
     config.write_text("{nodes: /nonexistent, backends: [{url: 'http://gpu:8188'}]}")
     assert main(["check", "--offline", "--config", str(config), "--data", str(tmp_path)]) == 0
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_without_a_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    drawing = REPOSITORY / "workflows" / "txt2img" / "workflow.json"
+    command = [sys.executable, "-m", "orchestrator.cli", "workflows", "convert", str(drawing)]
+    try:
+        ended = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    finally:
+        os.close(writing)
+    assert (ended.returncode, ended.stderr) == (141, b"")

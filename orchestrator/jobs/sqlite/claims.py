@@ -1,9 +1,9 @@
 """Who gets which job: the claim, and the return of jobs whose holder is gone. SQL on an open transaction.
 
-A job that was lost goes for a time to another backend than the one that lost it, where there is another. The rank:
-priority; then whether the backend has the model loaded, unless one of the front has been passed over for too long; then
-turn, which goes round the owners; then age. The front is as many of the first in line as there are backends: whom the
-next ones would go to if models counted for nothing.
+A job that was lost, or not begun, goes for a time to another backend than the one that had it, where there is another.
+The rank: priority; then whether the backend has the model loaded, unless one of the front has been passed over for too
+long; then turn, which goes round the owners; then age. The front is as many of the first in line as there are backends:
+whom the next ones would go to if models counted for nothing.
 """
 
 import json
@@ -16,8 +16,8 @@ from orchestrator.jobs.job import Failed
 from orchestrator.jobs.sqlite import records
 
 _RUNNABLE = """
-    state = 'queued' AND available <= :now AND needs IN (SELECT value FROM json_each(:needs))
-    AND NOT (losses > 0 AND backend = :loser AND available > :now - :avoid)
+    state = 'queued' AND available <= :now AND give_up > :now AND needs IN (SELECT value FROM json_each(:needs))
+    AND NOT (backend = :loser AND available > :now - :avoid)
 """
 
 _CLAIM = f"""
@@ -52,6 +52,7 @@ _GONE = """
 SELECT * FROM jobs
 WHERE state = 'running' AND needs IN (SELECT value FROM json_each(:needs))
     AND (lease_until <= :now OR (orphaned AND backend = :backend))
+    AND id NOT IN (SELECT value FROM json_each(:held))
 ORDER BY backend = :backend DESC, priority, turn, created LIMIT 1
 """
 
@@ -67,7 +68,9 @@ class Terms:
     kept: float
     """How long a job that has ended without an image is remembered."""
     avoid: float = 0.0
-    """How long a lost job is kept from the backend that lost it."""
+    """How long a job that was lost or not begun is kept from the backend that had it."""
+    held: frozenset[str] = frozenset()
+    """The jobs that this very process holds. Their holder lives, whatever the clock says: it may have been set."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def _able(can: Callable[[frozenset[str]], bool], capabilities: dict[int, frozens
 
 
 def _head(db: sqlite3.Connection, needs: str, terms: Terms, loser: str = "") -> sqlite3.Row | None:
-    """The first in line, without what the backend `loser` has lost."""
+    """The first in line, without what the backend `loser` has just lost."""
     line = f"SELECT * FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1"
     values = {"now": terms.now, "needs": needs, "loser": loser, "avoid": terms.avoid}
     row: sqlite3.Row | None = db.execute(line, values).fetchone()
@@ -149,7 +152,7 @@ def _best(db: sqlite3.Connection, idle: Sequence[Offer], needs: dict[int, str], 
     if head is None:
         return None
     able = [offer for offer in idle if head["needs"] in json.loads(needs[offer.number])]
-    if head["losses"] and head["available"] > terms.now - terms.avoid:
+    if head["available"] > terms.now - terms.avoid:
         able = [offer for offer in able if offer.backend != head["backend"]]
         if not able:  # it waits for a backend that is busy, and others need not wait for it
             return next((one for one in idle if _head(db, needs[one.number], terms, one.backend) is not None), None)
@@ -176,7 +179,8 @@ def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms, backe
 def _take_over(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms, given_up: list[str]) -> Grant | None:
     """A job whose holder is gone. One left here by a service that was restarted may still run, and is not lost yet."""
     while True:
-        values = {"now": terms.now, "needs": needs, "backend": offer.backend}
+        held = json.dumps(sorted(terms.held))
+        values = {"now": terms.now, "needs": needs, "backend": offer.backend, "held": held}
         row = db.execute(_GONE, values).fetchone()
         if row is None:
             return None

@@ -156,14 +156,14 @@ class SqliteEngine:
 
     async def cancel(self, job_id: str) -> Cancellation | None:
         """Cancels this job and no other."""
-        times = self._desk.expiry()
-        became = await self._database.run(lambda db: records.cancel(db, job_id, *times))
+        times, held = self._desk.expiry(), job_id in self._desk.leases
+        became = await self._database.run(lambda db: records.cancel(db, job_id, held, *times))
         if became is None:
             return None
-        cancellation, created = became
+        cancellation, row = became
         if cancellation is Cancellation.DONE:
-            self._desk.waiting -= 1
-            self._listeners.tell(job_id, created, Cancelled())
+            self._desk.waiting -= row["state"] != "running"
+            self._listeners.tell(job_id, row["created"], Cancelled())
         lease = self._desk.leases.get(job_id)
         if cancellation is Cancellation.ASKED and lease is not None:
             lease.cancelled.set()
@@ -271,7 +271,10 @@ class SqliteEngine:
         reason = Failed(code="no_backend", detail="No backend became free in time")
         times = self._desk.expiry()
         late = await self._database.run(lambda db: records.give_up_late(db, reason, *times))
-        for job_id in late:
+        gone = Failed(code="backend_lost", detail="Its backend did not come back, and no other became free in time")
+        held = frozenset(self._desk.leases)
+        orphans = await self._database.run(lambda db: records.give_up_orphans(db, gone, held, *times))
+        for job_id in (*late, *orphans):
             await self._desk.tell_end(job_id)
 
 

@@ -5,7 +5,7 @@ Who gets which job is told by `claims`; times are seconds since the epoch.
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -160,29 +160,41 @@ def end(
     return db.execute(f"{update} WHERE id = :id{held}", values).rowcount == 1
 
 
-def requeue(db: sqlite3.Connection, job_id: str, fence: int, available: float, *, lost: bool) -> bool:
-    """Back to the queue, to the head of it. False when the lease is not the newest."""
+def requeue(
+    db: sqlite3.Connection, job_id: str, fence: int, now: float, available: float, *, lost: bool, begun: bool
+) -> bool:
+    """Back to the queue, to the head of it; the time of a lease that was `begun` is none that the job has waited.
+
+    False when the lease is not the newest.
+    """
     update = (
-        "UPDATE jobs SET state = 'queued', orphaned = 0, available = ?, losses = losses + ?, turn = min(turn, ?)"
-        " WHERE id = ? AND state = 'running' AND fence = ?"
+        "UPDATE jobs SET state = 'queued', orphaned = 0, available = :available, losses = losses + :lost,"
+        " give_up = give_up + :begun * (:now - leased), turn = min(turn, :turn)"
+        " WHERE id = :id AND state = 'running' AND fence = :fence"
     )
     row = db.execute("SELECT priority FROM jobs WHERE id = ?", (job_id,)).fetchone()
     turn = _first_turn(db, row["priority"]) if row else 0
-    return db.execute(update, (available, int(lost), turn, job_id, fence)).rowcount == 1
+    values = {"id": job_id, "fence": fence, "now": now, "available": available, "turn": turn}
+    return db.execute(update, values | {"lost": int(lost), "begun": int(begun)}).rowcount == 1
 
 
-def cancel(db: sqlite3.Connection, job_id: str, now: float, expires: float) -> tuple[Cancellation, float] | None:
-    """Ends a job that waits, marks a leased one. Answers when it was created, too."""
-    row = db.execute("SELECT state, created FROM jobs WHERE id = ?", (job_id,)).fetchone()
+def cancel(
+    db: sqlite3.Connection, job_id: str, held: bool, now: float, expires: float
+) -> tuple[Cancellation, sqlite3.Row] | None:
+    """Ends a job that waits, or whose holder is gone; marks one that is `held` or whose lease has not run out.
+
+    Answers its state until now and when it was created, too.
+    """
+    row = db.execute("SELECT state, created, lease_until FROM jobs WHERE id = ?", (job_id,)).fetchone()
     if row is None:
         return None
-    if row["state"] in ("fetching", "queued"):
-        end(db, job_id, Cancelled(), (), now, expires)
-        return Cancellation.DONE, row["created"]
-    if row["state"] == "running":
+    if row["state"] == "running" and (held or row["lease_until"] > now):
         db.execute("UPDATE jobs SET cancel = 1 WHERE id = ?", (job_id,))
-        return Cancellation.ASKED, row["created"]
-    return Cancellation.TOO_LATE, row["created"]
+        return Cancellation.ASKED, row
+    if row["state"] in ("fetching", "queued", "running"):
+        end(db, job_id, Cancelled(), (), now, expires)
+        return Cancellation.DONE, row
+    return Cancellation.TOO_LATE, row
 
 
 def renew(db: sqlite3.Connection, held: Mapping[str, int], until: float) -> dict[str, bool]:
@@ -206,6 +218,22 @@ def give_up_late(db: sqlite3.Connection, reason: Failed, now: float, expires: fl
     rows = db.execute("SELECT id FROM jobs WHERE state = 'queued' AND give_up <= ?", (now,)).fetchall()
     for row in rows:
         end(db, row["id"], reason, (), now, expires)
+    return [row["id"] for row in rows]
+
+
+def give_up_orphans(
+    db: sqlite3.Connection, reason: Failed, held: Collection[str], now: float, expires: float
+) -> Sequence[str]:
+    """Ends the jobs whose lease has run out: those to be cancelled now, others when nobody has taken them up for as
+    long as they might still have waited in the queue. `held` are those whose holder is known to live."""
+    late = (
+        "SELECT id, cancel FROM jobs WHERE state = 'running' AND lease_until <= :now"
+        " AND (cancel OR give_up + lease_until - leased <= :now)"
+        " AND id NOT IN (SELECT value FROM json_each(:held))"
+    )
+    rows = db.execute(late, {"now": now, "held": json.dumps(sorted(held))}).fetchall()
+    for row in rows:
+        end(db, row["id"], Cancelled() if row["cancel"] else reason, (), now, expires)
     return [row["id"] for row in rows]
 
 

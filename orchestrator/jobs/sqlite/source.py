@@ -42,7 +42,7 @@ class Dials:
     affinity: float = 30.0
     """How long one of the first jobs in line, as many as there are backends, may be passed over for loaded models."""
     avoid: float = 20.0
-    """How long a lost job waits for another backend than the one that lost it, where there is another."""
+    """How long a job that was lost or not begun waits for another backend than the one that had it, if there is one."""
     lease: float = 30.0
     """How long a job stays with a holder that gives no sign of life."""
     tick: float = 0.5
@@ -70,6 +70,8 @@ class Desk:
     leases: "dict[str, SqliteLease]" = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)
     """When each backend's last job ended (monotonic)."""
+    held_elsewhere: bool = True
+    """Whether jobs may be leased that nobody here holds: a process that is gone had them, or another has them."""
     _waiters: list[_Waiter] = field(default_factory=list)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -88,11 +90,14 @@ class Desk:
         waiter = _Waiter(backend, wanted, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
-            await self.match()
+            # A round that goes on does not know of this waiter yet. What other processes submit is seen at a tick.
+            if self.waiting or self.held_elsewhere or self._turn.locked():
+                await self.match()
             return await asyncio.shield(waiter.lease)
         except asyncio.CancelledError:
             if waiter.lease.done():
-                await waiter.lease.result().put_back()
+                await waiter.lease.result().release()
+                await self.match()
             raise
         finally:
             waiter.lease.cancel()
@@ -130,20 +135,30 @@ class Desk:
             offers = [claims.Offer(n, waiter.backend, waiter.wanted, waiter.since) for n, waiter in enumerate(waiters)]
             backends, dials = self.backends, self.dials
             terms = claims.Terms(
-                self.clock(), lease=dials.lease, affinity=dials.affinity, kept=dials.kept, avoid=dials.avoid
+                self.clock(),
+                lease=dials.lease,
+                affinity=dials.affinity,
+                kept=dials.kept,
+                avoid=dials.avoid,
+                held=frozenset(self.leases),
             )
 
-            def write(db: sqlite3.Connection) -> tuple[T, claims.Matched, int]:
+            def write(db: sqlite3.Connection) -> tuple[T, claims.Matched, int, int]:
                 done = first(db)
-                return done, claims.match(db, offers, backends, terms), records.waiting(db)
+                return done, claims.match(db, offers, backends, terms), records.waiting(db), records.running(db)
 
-            done, matched, self.waiting = await self.database.run(write)
+            done, matched, self.waiting, running = await self.database.run(write)
             for grant in matched.grants:
                 await self._hand_over(waiters[grant.offer], grant)
+            self.held_elsewhere = running > len(self.leases)
             return done, matched.given_up
 
     async def _hand_over(self, waiter: _Waiter, grant: claims.Grant) -> None:
         lease = SqliteLease(self, spec_from_json(grant.spec), grant.row, resumed=grant.resumed)
+        before = self.leases.get(lease.spec.id)
+        if before is not None:  # it was another's in between, of which nobody here has heard yet
+            before.lost = True
+            before.cancelled.set()
         self.leases[lease.spec.id] = lease
         if grant.row["cancel"]:
             lease.cancelled.set()
@@ -206,7 +221,8 @@ class SqliteLease:
         self.resumed = resumed
         created, fetched = row["created"], row["fetched"]
         self.fetched: float | None = None if fetched is None else max(0.0, fetched - created)
-        self.waited: float = max(0.0, row["leased"] - (fetched or created))
+        # A run that was lost is none of it: `available` is from when it could be leased again.
+        self.waited: float = max(0.0, row["leased"] - max(fetched or created, row["available"]))
         self.cancelled = asyncio.Event()
         self.lost = False
         self.fence: int = row["fence"]
@@ -241,7 +257,7 @@ class SqliteLease:
         if self.attempt > records.MOST_LOSSES:
             text = f"{reason.detail} (lost {self.attempt} times, not run again)"
             return Retry.ENDED if await self.failed(Failed(reason.code, text), ()) else Retry.NOT_OURS
-        if not await self._requeue(self._desk.clock() + delay, lost=True):
+        if not await self._requeue(self._desk.clock() + delay, lost=True, begun=True):
             return Retry.NOT_OURS
         self._desk.tell(self.spec, Requeued(reason=reason.detail, attempt=self.attempt + 1))
         self._desk.tell(self.spec, Queued())
@@ -252,19 +268,22 @@ class SqliteLease:
         """The lease is renewed no more."""
         self._desk.over(self)
 
-    async def put_back(self) -> None:
-        """The job was not begun."""
-        await self.release()
+    async def put_back(self, *, begun: bool = False) -> None:
+        """The job is queued again, for a time not for this backend."""
+        if await self._requeue(self._desk.clock(), lost=False, begun=begun):
+            self._desk.tell(self.spec, Queued())
         await self._desk.match()
 
     async def release(self) -> None:
-        """As `put_back`, without looking who could take the job instead."""
-        if await self._requeue(0.0, lost=False):
+        """As if it had never been leased, and without looking who could take the job instead."""
+        if await self._requeue(0.0, lost=False, begun=False):
             self._desk.tell(self.spec, Queued())
 
-    async def _requeue(self, available: float, *, lost: bool) -> bool:
-        job_id, fence = self.spec.id, self.fence
-        kept = await self._desk.database.run(lambda db: records.requeue(db, job_id, fence, available, lost=lost))
+    async def _requeue(self, available: float, *, lost: bool, begun: bool) -> bool:
+        job_id, fence, now = self.spec.id, self.fence, self._desk.clock()
+        kept = await self._desk.database.run(
+            lambda db: records.requeue(db, job_id, fence, now, available, lost=lost, begun=begun)
+        )
         self._desk.over(self)
         self._desk.waiting += kept
         return kept

@@ -167,6 +167,56 @@ async def test_a_backend_that_dies_in_mid_job_is_lost_after_the_grace():
             await run
 
 
+async def test_a_job_that_could_not_be_cancelled_is_as_soon_as_the_backend_answers_again():
+    async with FakeComfyUI(run_seconds=300) as fake, client_of(fake.url, abandon=0.3) as client:
+        run = asyncio.create_task(client.run(picture_graph(), new_id(), "9", deadline=20))
+        await until(lambda: fake.engine.queue()["queue_running"])
+        fake.faults.fail("POST /queue", times=3)
+        run.cancel()
+        await asyncio.wait({run})
+        assert fake.engine.queue()["queue_running"]
+        await until(lambda: not fake.engine.queue()["queue_running"])
+
+
+@pytest.mark.parametrize("late", [0.0, 0.4])
+async def test_a_job_that_was_lost_and_cancelled_here_may_run_here_again(late: float):
+    async with FakeComfyUI(run_seconds=0.8) as fake, client_of(fake.url) as client:
+        fake.faults.late_history = late
+        prompt_id = new_id()
+        fake.faults.fail("GET /history", times=1000)
+        with pytest.raises(BackendLost):
+            await client.run(picture_graph(), prompt_id, "9", deadline=5)
+        fake.faults.answers.clear()
+        # What is left of the first run is an entry that tells of an interruption, or soon will be.
+        assert await client.run(picture_graph(), prompt_id, "9", deadline=5) == fake.result_png
+        assert len(fake.prompts) == 2
+
+
+async def test_a_job_that_is_sent_again_and_does_not_arrive_has_not_ended_as_its_first_run_did():
+    async with FakeComfyUI(run_seconds=0.8) as fake, client_of(fake.url) as client:
+        prompt_id = new_id()
+        fake.faults.fail("GET /history", times=1000)
+        with pytest.raises(BackendLost):
+            await client.run(picture_graph(), prompt_id, "9", deadline=5)
+        fake.faults.answers.clear()
+        await until(lambda: fake.engine.history(prompt_id))
+        fake.faults.swallow_prompts = 1
+        with pytest.raises(BackendLost, match="no longer knows"):
+            await client.run(picture_graph(), prompt_id, "9", deadline=5)
+
+
+async def test_a_job_that_strays_at_a_backend_goes_before_it_is_run_there_again():
+    async with FakeComfyUI(run_seconds=0.8) as fake, client_of(fake.url, abandon=0.3, poll=10.0) as client:
+        prompt_id = new_id()
+        fake.faults.fail("POST /queue")
+        run = asyncio.create_task(client.run(picture_graph(), prompt_id, "9", deadline=5))
+        await until(lambda: fake.engine.queue()["queue_running"])
+        run.cancel()
+        await asyncio.wait({run})
+        assert await client.run(picture_graph(), prompt_id, "9", deadline=5) == fake.result_png
+        assert not fake.engine.queue()["queue_running"]
+
+
 async def test_a_refused_connection_is_a_lost_backend_at_once():
     async with FakeComfyUI() as fake:
         pass

@@ -88,6 +88,27 @@ async def test_a_child_that_dies_before_it_is_ready_is_noticed_before_the_deadli
     assert any("ended with code 3 before it was ready" in text for text in caplog.messages)
 
 
+async def test_a_child_that_dies_while_somebody_else_answers_in_its_place_is_not_taken_for_ready():
+    async def answers_late() -> bool:
+        await asyncio.sleep(0.3)
+        return True
+
+    async with python("raise SystemExit(3)", answers_late) as process:
+        await until(lambda: process.starts >= 2)
+        assert "before it was ready" in process.failure
+
+
+async def test_a_child_is_not_started_while_somebody_else_listens_on_its_port():
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        port = stranger.getsockname()[1]
+        async with python("import time; time.sleep(60)", port=port) as process:
+            await until(lambda: process.failure)
+            assert (process.starts, process.is_ready) == (0, False)
+            assert str(port) in process.failure
+            stranger.close()
+            await process.started()
+
+
 async def test_a_child_that_stops_answering_is_started_again(caplog):
     answers = [True]
 

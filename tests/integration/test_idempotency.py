@@ -49,6 +49,19 @@ async def test_a_key_whose_image_has_expired_is_free_again_at_once(fake: FakeCom
     assert len(fake.prompts) == 2
 
 
+async def test_an_expired_image_is_told_as_such_while_its_job_is_kept_for_a_webhook(
+    fake: FakeComfyUI, start: Service
+) -> None:
+    client = await ready(await start(fake.url, link_hours=1.0 / 3600, webhook_networks=["127.0.0.0/8"]))
+    headers = {"Idempotency-Key": "order 7", "X-Webhook-URL": "http://127.0.0.1:9/nobody"}
+    first = (await post(client, 200, headers))["url"]
+    async with asyncio.timeout(10):
+        while (await client.get(first.removeprefix(LINKS))).status != 403:
+            await asyncio.sleep(0.1)
+    assert (await post(client, 403, headers))["code"] == "link_expired"
+    assert len(fake.prompts) == 1
+
+
 async def test_a_duplicate_that_is_refused_takes_nothing_from_the_one_that_is_accepted(
     fake: FakeComfyUI, start: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,9 @@ _MODES: Mapping[str, tuple[str, ...]] = {
     "latent noise": ("masks", "fill", "noise", "result"),
     "latent nothing": ("masks", "fill", "nothing", "result"),
     "original, only masked": ("masks", "crop", "paste", "result"),
+    "fill, only masked": ("masks", "crop", "fill_box", "paste", "result"),
+    "latent noise, only masked": ("masks", "crop", "fill_box", "noise", "paste", "result"),
+    "latent nothing, only masked": ("masks", "crop", "fill_box", "nothing", "paste", "result"),
     "original, nine channels": ("masks", "concat", "result"),
 }
 """Which nodes of the pack a request runs, by what the masked part starts from."""
@@ -36,15 +39,15 @@ def _disc(radius: int) -> torch.Tensor:
     return ((places[:, None] ** 2 + places[None] ** 2) < radius**2).float()[None]
 
 
-def _milliseconds(work: Callable[[], object]) -> float:
-    """The median CPU time of some runs after one that does not count."""
+def _milliseconds(work: Callable[[], object]) -> list[float]:
+    """Each run's CPU time, after one that does not count."""
     work()
     seconds = []
     for _ in range(_RUNS):
         started = time.process_time()
         work()
         seconds.append(time.process_time() - started)
-    return 1000 * statistics.median(seconds)
+    return [1000 * each for each in seconds]
 
 
 def _nodes(folder: Path) -> Mapping[str, Callable[..., Any]]:
@@ -79,6 +82,8 @@ def _works(run: Mapping[str, Callable[..., Any]]) -> Mapping[str, Callable[[], o
     samples = {"samples": torch.rand(1, 4, _SIDE // 8, _SIDE // 8)}
     start = partial(run["InpaintStart"], samples=samples, mask=cells, model=_Model(), seed=7, noise_source="cpu")
     crop = partial(run["InpaintCrop"], image=padded, latent_mask=cells, overlay_mask=overlay, blurred_mask=blurred)
+    crop = partial(crop, padding=32, feather="inside")
+    box, _, _, box_mask = crop().values
     prompt = [[torch.zeros(1, 77, 768), {}]]
     concat = partial(run["InpaintConditioning"], positive=prompt, negative=prompt, vae=_Model(), mask=blurred)
     return {
@@ -86,11 +91,17 @@ def _works(run: Mapping[str, Callable[..., Any]]) -> Mapping[str, Callable[[], o
         "fill": partial(run["InpaintFill"], image=padded, mask=blurred),
         "noise": partial(start, start="latent noise"),
         "nothing": partial(start, start="latent nothing"),
-        "crop": partial(crop, padding=32, feather="inside"),
+        "fill_box": partial(run["InpaintFill"], image=box, mask=box_mask),
+        "crop": crop,
         "paste": partial(run["InpaintPaste"], image=image, blurred_mask=blurred, padding=32),
         "concat": partial(concat, image=padded),
         "result": partial(run["TemporaryImage"], images=image),
     }
+
+
+def _figures(name: str, milliseconds: list[float], **conditions: object) -> None:
+    figure(name, statistics.median(milliseconds), "ms", _RUNS, **conditions)
+    figure(f"{name}_worst", max(milliseconds), "ms", _RUNS, **conditions)
 
 
 def main() -> None:
@@ -102,11 +113,12 @@ def main() -> None:
         took = {}
         for name, work in _works(run).items():
             took[name] = _milliseconds(work)
-            figure(f"node_{name}", took[name], "ms", _RUNS, mask_blur=4, **conditions)
+            _figures(f"node_{name}", took[name], mask_blur=4, **conditions)
         for mode, names in _MODES.items():
-            figure("node_time", sum(took[name] for name in names), "ms", _RUNS, mode=mode, mask_blur=4, **conditions)
+            sums = [sum(runs) for runs in zip(*(took[name] for name in names), strict=True)]
+            _figures("node_time", sums, mode=mode, mask_blur=4, **conditions)
         wide = partial(run["InpaintMasks"], image=torch.rand(1, _SIDE, _SIDE, 3), mask=_disc(200), invert=0)
-        figure("node_masks", _milliseconds(partial(wide, mask_blur=64)), "ms", _RUNS, mask_blur=64, **conditions)
+        _figures("node_masks", _milliseconds(partial(wide, mask_blur=64)), mask_blur=64, **conditions)
 
 
 if __name__ == "__main__":

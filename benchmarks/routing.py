@@ -50,6 +50,8 @@ class Told:
     """When the last job had ended, in seconds from the first's arrival."""
     started: dict[int, float] = field(default_factory=dict)
     """Job to the moment at which a backend began with it."""
+    passed_over: float = 0.0
+    """The most seconds from a job's being passed over for the first time until a backend took it."""
 
 
 @dataclass(eq=False)
@@ -147,8 +149,10 @@ class _Ours:
             for n, backend in enumerate(free)
         ]
         terms = claims.Terms(now, lease=1e9, affinity=_AFFINITY, kept=1e9)
+        since = dict(self._db.execute("SELECT id, passed FROM jobs WHERE passed IS NOT NULL").fetchall())
         for grant in claims.match(self._db, offers, _BACKENDS, terms).grants:
             backend, job = free[grant.offer], self._coming[grant.row["id"]]
+            self.told.passed_over = max(self.told.passed_over, now - since.get(grant.row["id"], now))
             self._held[backend.name] += 1
             end = backend.take(job, now, self.told)
             self._at(end, lambda now, backend=backend, job=job: self._end(backend, job, now))  # type: ignore[misc]
@@ -216,6 +220,8 @@ def _measure(coming: Sequence[Arrival], seed: int, come: str) -> None:
     figure("routing_switches_by_best_other", policies["engine"].switches / best, "ratio", jobs, **about)
     extra = longest_extra_wait(policies["engine"], policies["first_come"])
     figure("routing_longest_extra_wait", extra, "s", jobs, affinity_s=_AFFINITY, **about)
+    passed_over = policies["engine"].passed_over
+    figure("routing_longest_passed_over", passed_over, "s", jobs, affinity_s=_AFFINITY, **about)
 
 
 if __name__ == "__main__":

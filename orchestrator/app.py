@@ -14,6 +14,7 @@ from aiohttp import web
 from yarl import URL
 
 from orchestrator.agents import Agents
+from orchestrator.api import myshell
 from orchestrator.api.access import access
 from orchestrator.api.admission import Admission
 from orchestrator.api.cors import allow_origin, cross_origin
@@ -39,7 +40,7 @@ from orchestrator.api.keys import (
     WAIT,
 )
 from orchestrator.api.metrics import measured
-from orchestrator.api.problems import problems
+from orchestrator.api.problems import FORMS, problems
 from orchestrator.api.publishing import PUBLISHING, Publishing
 from orchestrator.api.routes import ROUTES
 from orchestrator.api.stopping import STOPPING, announce
@@ -61,8 +62,10 @@ from orchestrator.parts import (
     load_model_names,
     open_models,
     picture_source,
+    require_nodes,
     required_keys,
     shelf_of,
+    sole_service,
     webhook_signer,
 )
 from orchestrator.pipeline import Limits, Reception, Work
@@ -81,6 +84,8 @@ _LOOK_SECONDS = 1.0
 """How often the folder of workflows is looked at for changes."""
 _SWEEP = 60.0
 """Seconds between looks for what jobs have left that ended where nobody could drop it."""
+_BODIES = 8
+"""Of the largest bodies, how many may be read at once: each is in memory two or three times while it is looked at."""
 _ADOPTION = 60.0
 """Seconds after a start in which a job that was at a backend is left to that backend, should it come back."""
 
@@ -96,6 +101,7 @@ def create_app(settings: Settings) -> web.Application:
     Raises WorkflowError and SettingsError here, before anything listens.
     """
     widgets = load_widgets(settings)
+    require_nodes(settings)
     webhook_signer(settings)
     load_model_names(settings)
     for backend in settings.backends:
@@ -111,6 +117,7 @@ def create_app(settings: Settings) -> web.Application:
     app[HOSTS] = None if settings.is_exposed else frozenset(own_names)
     app[METRICS] = Metrics()
     app.add_routes(ROUTES)
+    app[FORMS] = {myshell.PATH: myshell.failure}
     app[STOPPING] = asyncio.Event()
     app.on_shutdown.append(announce)
 
@@ -126,6 +133,7 @@ def create_app(settings: Settings) -> web.Application:
 async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets, resources: AsyncExitStack) -> None:
     """Opens every part, each on the ones before it, and puts those that handlers reach into the application."""
     open_part = resources.enter_async_context
+    resources.enter_context(sole_service(settings.data))
     await open_part(repeated("Look at the workflows", partial(_follow, widgets), every=_LOOK_SECONDS))
     observer = await open_part(observing(settings.otlp_endpoint, app[METRICS]))
     threads = await open_part(PictureThreads())
@@ -148,13 +156,12 @@ async def _join(app: web.Application, settings: Settings, widgets: LivingWidgets
     app[ENGINE], app[POOL], app[STORE] = engine, pool, store
     app[SIGNER], app[REQUEST_KEYS] = LinkSigner(secret, settings.public_url), RequestKeys(secret)
     await open_part(_webhooks(settings, engine, app, secret))
-    app[ADMISSION] = Admission(settings.queue_limit + len(backends), engine.queue_full)
+    app[ADMISSION] = Admission(settings.queue_limit + len(backends), _BODIES * settings.body_mb * 1_000_000)
     app[OPENER] = Opener(pool, provisions, {it.called: it.editor_url for it in settings.backends})
     app[OUTPUT_FORMAT], app[WAIT] = settings.output_format, settings.wait_seconds
     app[RECEPTION] = Reception(
         widgets=widgets,
         pictures=pictures,
-        threads=threads,
         models=models,
         pool=pool,
         store=store,

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -35,7 +34,7 @@ async def open_backends(
             for backend in settings.backends
         ]
     log.info("no backend is configured: starting the embedded one, which samples on the CPU")
-    temporary = await resources.enter_async_context(_temporary_folder())
+    temporary = await resources.enter_async_context(_emptied(settings.data.absolute() / "backends" / "embedded"))
     await asyncio.to_thread(_example_inputs, temporary / "input")
     folders = Folders(
         models=settings.data / "models",
@@ -85,9 +84,11 @@ def _example_inputs(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def _temporary_folder() -> AsyncIterator[Path]:
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="orchestrator-")
+async def _emptied(folder: Path) -> AsyncIterator[Path]:
+    """The folder without what was in it, which is deleted at the end; by the next start where there was no end."""
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    await asyncio.to_thread(folder.mkdir, mode=0o700, parents=True)
     try:
-        yield Path(folder)
+        yield folder
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import errno
 import logging
 import os
 import signal
@@ -22,7 +23,8 @@ from orchestrator.commands import run as run_command
 from orchestrator.commands import workflows as workflow_commands
 from orchestrator.demo import run as demo_run
 from orchestrator.errors import OrchestratorError, SettingsError
-from orchestrator.settings import Settings, load
+from orchestrator.loading import load
+from orchestrator.settings import Settings
 from orchestrator.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -33,12 +35,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logs.configure("text")
     try:
-        return int(options.run(options))
+        status = int(options.run(options))
+        sys.stdout.flush()
+        return status
     except OrchestratorError as error:
         print(f"orchestrator: {error.detail}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read it has seen enough, as `head` has; what is left would be tried again at the interpreter's end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -92,7 +100,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    settings = _settings(options, host="127.0.0.1", port=0)
+    asked = _settings(options, host="127.0.0.1", port=0, api_keys="off", editor_port=0)
+    settings = asked.model_copy(update={"data": demo_run.folder_of(asked.data), "public_url": ""})
     logging.getLogger().setLevel(logging.ERROR)  # the terminal belongs to the progress bar
 
     async def once() -> None:
@@ -109,7 +118,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        raise SettingsError(f"Cannot listen on {host} port {port}: {error.strerror or error}") from error
+        # What create_server says of it names the address once more.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        hint = "; --port or ORCHESTRATOR_PORT names another" if error.errno == errno.EADDRINUSE else ""
+        raise SettingsError(f"Cannot listen on {host} port {port}: {why}{hint}") from error
 
 
 def _models(options: argparse.Namespace) -> int:

@@ -52,6 +52,6 @@ class Opener:
 
     async def _pictures(self, job: Job) -> list[Upload]:
         try:
-            return [Upload(name, await self.provisions.picture(job.id, name)) for name in job.spec.inputs]
+            return [Upload(name, png) for name, png in (await self.provisions.pictures(job.spec)).items()]
         except StorageError as error:
             raise NoEditor(f"The job's pictures are no longer kept: inputs_gb in the settings; {_MEND}") from error

@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from yarl import URL
@@ -16,9 +18,11 @@ from orchestrator.images.source import PictureSource
 from orchestrator.images.store import ImageStore
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.sqlite import Dials, SqliteEngine
+from orchestrator.jobs.sqlite.database import require_readable
 from orchestrator.models.client import CivitaiClient
 from orchestrator.models.download import Downloader
 from orchestrator.models.finder import ModelFinder, Supply
+from orchestrator.models.locks import FileLock
 from orchestrator.models.look import Looker
 from orchestrator.models.names import Names, load_names
 from orchestrator.models.origins import AllowedOrigins
@@ -26,9 +30,60 @@ from orchestrator.models.room import Room
 from orchestrator.models.shelf import Shelf, tell
 from orchestrator.settings import Settings
 from orchestrator.telemetry.observer import Observer
+from orchestrator.telemetry.tracing import tracer_to
 from orchestrator.webhooks.signing import WebhookSigner
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def sole_service(data: Path) -> Iterator[None]:
+    """Keeps every other service off the data folder, which is made if it is missing, for its owner alone.
+
+    Two would take each other's jobs for those of a life that is over. Raises SettingsError.
+    """
+    try:
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if data.stat().st_mode & stat.S_IROTH:
+            log.warning("others on this machine may look into the data folder %s: chmod 700 it, or 711", data)
+        lock = FileLock.try_exclusive(data / "service.lock")
+    except OSError as error:
+        raise _no_data_folder(data, error) from error
+    if lock is None:
+        raise SettingsError(f"Another service runs on the data folder {data}; stop it, or set `data` to another folder")
+    with lock:
+        yield
+
+
+def require_usable(settings: Settings) -> None:
+    """Raises SettingsError or StorageError for what would stop the start though each setting is well-formed.
+
+    Makes nothing and changes nothing, so that it may be asked by another user and beside a running service.
+    """
+    require_nodes(settings)
+    existing = next(path for path in (settings.data.absolute(), *settings.data.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=existing, prefix=".check-"):
+            pass
+    except OSError as error:
+        raise _no_data_folder(settings.data, error) from error
+    key = settings.data / "link.key"
+    webhook_signer(settings, secret_file(key) if key.exists() else b"not made yet")
+    required_keys(settings)
+    require_readable(settings.data / "jobs.sqlite")
+    if settings.otlp_endpoint:
+        tracer_to(settings.otlp_endpoint).close()
+
+
+def require_nodes(settings: Settings) -> None:
+    """Raises SettingsError when a backend that the service starts would look for node packs in vain."""
+    starts_one = not settings.backends or any(backend.kind == "managed" for backend in settings.backends)
+    if starts_one and not settings.nodes.is_dir():
+        raise SettingsError(f"nodes: {settings.nodes} is no folder of node packs")
+
+
+def _no_data_folder(data: Path, error: OSError) -> SettingsError:
+    return SettingsError(f"data: the folder {data} cannot be used: {error.strerror or error}")
 
 
 def keys_of(data: Path) -> ApiKeys:

@@ -31,17 +31,19 @@ from orchestrator.errors import (
 )
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
 from orchestrator.images.mask import require_latent_mask
-from orchestrator.images.source import Picture, PictureSource
+from orchestrator.images.source import Mask, Picture, PictureSource
 from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
 from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, NeededModel, Succeeded
+from orchestrator.meanwhile import meanwhile
 from orchestrator.models.finder import ModelFile, ModelFinder
 from orchestrator.provisions import Provisions
 from orchestrator.rendering import Stopped, render
 from orchestrator.stopwatch import Passed, Stopwatch
 from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
+from orchestrator.widgets.definition import MaskParameter
 from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
 
@@ -68,6 +70,14 @@ class WidgetRequest:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """A job that is kept: its id, and whether this request brought it about or found it."""
+
+    id: str
+    anew: bool
+
+
+@dataclass(frozen=True)
 class Limits:
     """Seconds: how long a job may run at a backend, and how long it may wait for one."""
 
@@ -81,7 +91,6 @@ class Reception:
 
     widgets: Mapping[str, Widget]
     pictures: PictureSource
-    threads: PictureThreads
     models: ModelFinder
     pool: Pool
     store: ImageStore
@@ -90,13 +99,13 @@ class Reception:
     limits: Limits
     passed: Passed = lambda *_: None
 
-    async def submit(self, request: WidgetRequest) -> str:
-        """One request to a job that is kept; its id. From here on it ends in one true state, whatever dies.
+    async def submit(self, request: WidgetRequest) -> Kept:
+        """One request to a job that is kept. From here on it ends in one true state, whatever dies.
 
         Raises an OrchestratorError that says who can mend it; nothing is left behind.
         """
         if request.fingerprint and await self._is_known(request):
-            return request.job_id
+            return Kept(request.job_id, anew=False)
         watch = Stopwatch(partial(self.passed, request.job_id))
         widget = self.widget(request.widget)
         checked = widget.check(request.raw)
@@ -108,25 +117,25 @@ class Reception:
         self.engine.ensure_room()
         await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
-        pictures = await self._read_pictures(widget, values)
-        require_sizes(
-            {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
-        )
-        watch.lap("pictures")
-        files = await self._find_models(widget, values)
+        async with meanwhile([self._find_models(widget, values)]) as [finding]:
+            pictures = await self._read_pictures(widget, values)
+            require_sizes(
+                {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
+            )
+            watch.lap("pictures")
+            files = await finding
         watch.lap("models")
         references = {name: _upload(picture).reference for name, picture in pictures.items()}
         compiled = compile_graph(widget, values, _chosen(files, values), references)
         self.pool.require(compiled.graph.classes)
         watch.lap("compile")
         kept = {picture.name: picture.png for picture in pictures.values()}
-        here = await self.provisions.keep(request.job_id, kept, files)
-        watch.lap("keep")
-        spec = replace(
-            self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
-        )
-        await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs)
-        return spec.id
+        async with self.provisions.keeping(request.job_id, kept, files) as here:
+            watch.lap("keep")
+            spec = replace(
+                self._spec(request, checked, compiled), inputs=tuple(kept), models=_needed(files), timings=watch.laps
+            )
+            return Kept(spec.id, await self._keep(spec, fetching=not here, at_once=request.caller.limits.jobs))
 
     async def ended(self, job_id: str, seconds: float) -> Job:
         """The job that succeeded, as soon as it has. Raises the error that it ended with, JobUnfinished when it goes on
@@ -191,14 +200,10 @@ class Reception:
             fingerprint=request.fingerprint,
         )
 
-    async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> None:
+    async def _keep(self, spec: JobSpec, *, fetching: bool, at_once: int | None) -> bool:
         """Hands the job to the engine: queued, or after its models have been fetched. The same request in the same
-        moment is one job, whoever comes first."""
-        try:
-            accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
-        except OrchestratorError:
-            await self.provisions.drop(spec.id)
-            raise
+        moment is one job, whoever comes first; False for who comes later."""
+        accepted = await self.engine.submit(spec, fetching=fetching, at_once=at_once)
         if not accepted:
             job = await self.job(spec.id)
             if job.spec.fingerprint != spec.fingerprint:
@@ -207,6 +212,7 @@ class Reception:
                 await self.provisions.end(spec.id)
         elif fetching:
             self.provisions.fetch(spec)
+        return accepted
 
     def widget(self, name: str) -> Widget:
         """The widget of that name. Raises UnknownWidget."""
@@ -218,19 +224,13 @@ class Reception:
         """Every picture and mask that was given; masks at their picture's size, with something left to repaint."""
         definition = widget.definition
         given = [name for name in definition.pictures if name in values]
-        read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
-        pictures = dict(zip(given, read, strict=True))
-        for name, mask in definition.masks.items():
-            if name not in values:
-                continue
-            picture = pictures[mask.of]
-            drawn = await self.pictures.read_mask(values.picture(name), name, (picture.width, picture.height))
-            blur = values.integer(mask.blur) if mask.blur else 0
-            invert = mask.invert is not None and values.integer(mask.invert) == 1
-            only = mask.only is not None and values.integer(mask.only) == 1
-            padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
-            await self.threads.run(require_latent_mask, drawn, blur=blur, invert=invert, padding=padding, field=name)
-            pictures[name] = drawn
+        masks = {name: mask for name, mask in definition.masks.items() if name in values}
+        async with meanwhile(self.pictures.read_mask(values.picture(name), name) for name in masks) as drawing:
+            read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
+            pictures = dict(zip(given, read, strict=True))
+            for (name, mask), drawn in zip(masks.items(), drawing, strict=True):
+                size = (pictures[mask.of].width, pictures[mask.of].height)
+                pictures[name] = await self.pictures.fit_mask(await drawn, size, _latent_check(mask, values))
         return pictures
 
     async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:
@@ -313,6 +313,15 @@ def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
     weighted = zip(loras, values.loras, strict=True)
     chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
     return ChosenModels(checkpoint.file, checkpoint.family, chosen, checkpoint.channels)
+
+
+def _latent_check(mask: MaskParameter, values: Values) -> Callable[[Mask], None]:
+    """Refuses a mask that leaves nothing to repaint with these values."""
+    blur = values.integer(mask.blur) if mask.blur else 0
+    invert = mask.invert is not None and values.integer(mask.invert) == 1
+    only = mask.only is not None and values.integer(mask.only) == 1
+    padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
+    return partial(require_latent_mask, blur=blur, invert=invert, padding=padding)
 
 
 def _as_it_ran(spec: JobSpec) -> dict[str, str]:

@@ -8,8 +8,8 @@ pipeline. Must not know what a job does with them.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -34,6 +34,15 @@ class _Pinned:
     since: float = field(default_factory=time.monotonic)
 
 
+@dataclass
+class _Holding:
+    """Requests that are handing in one and the same job."""
+
+    requests: int = 0
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while its pictures are written or dropped."""
+
+
 class Provisions:
     """For the jobs of `engine`, from `async with` to its end, when downloads stop; the next life goes on with them."""
 
@@ -42,6 +51,7 @@ class Provisions:
         self._models = models
         self._engine = engine
         self._pinned: dict[str, _Pinned] = {}
+        self._holding: dict[str, _Holding] = {}
         self._fetches: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
@@ -64,18 +74,34 @@ class Provisions:
         for job_id in tuple(self._pinned):
             self._unpin(job_id)
 
-    async def keep(self, job_id: str, pictures: Mapping[str, bytes], files: Sequence[ModelFile]) -> bool:
-        """From now until `drop`; True if all the models are here, else `fetch` is what comes next.
+    @asynccontextmanager
+    async def keeping(
+        self, job_id: str, pictures: Mapping[str, bytes], files: Sequence[ModelFile]
+    ) -> AsyncIterator[bool]:
+        """Keeps what the job needs, for a request that hands it to the engine within the block.
 
-        Raises StorageFull or StorageError, and then nothing is kept.
+        Gives True if all the models are here, else `fetch` is what comes next. When the block fails all is dropped,
+        unless the same job is the engine's already, or another request is about to make it so. Raises StorageFull or
+        StorageError.
         """
-        await self._inputs.keep(job_id, pictures)
+        holding = self._holding.setdefault(job_id, _Holding())
+        holding.requests += 1
         try:
-            await self._pin(job_id, files)
-            return await self._models.are_here(files)
+            async with holding.writing:
+                await self._inputs.keep(job_id, pictures)
+                await self._pin(job_id, files)
+            yield await self._models.are_here(files)
         except BaseException:
-            await self.drop(job_id)
+            async with holding.writing:
+                with suppress(StorageError):  # then the sweep sees to it
+                    known = await self._engine.get(job_id)
+                    if known is None and holding.requests == 1:
+                        await self.drop(job_id)
             raise
+        finally:
+            holding.requests -= 1
+            if not holding.requests:
+                del self._holding[job_id]
 
     def fetch(self, spec: JobSpec) -> None:
         """Begins to fetch the models of a job, which is queued when they are there, and fails if they cannot be had."""
@@ -83,9 +109,9 @@ class Provisions:
         self._fetches[spec.id] = task
         task.add_done_callback(lambda _: self._fetches.pop(spec.id, None))
 
-    async def picture(self, job_id: str, name: str) -> bytes:
-        """One of the job's pictures. Raises StorageError."""
-        return await self._inputs.read(job_id, name)
+    async def pictures(self, spec: JobSpec) -> Mapping[str, bytes]:
+        """The job's pictures, by name. Raises StorageError."""
+        return await self._inputs.read(spec.id, spec.inputs)
 
     async def models(self, spec: JobSpec, tell: TellState) -> Sequence[ModelFile]:
         """The job's models, all of them on the shelf; fetched here only if somebody has deleted one in spite of all.

@@ -61,7 +61,7 @@ async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, sup
     uploads: Sequence[Upload] = ()
     if not lease.resumed:
         await _bring_models(lease, backend, provisions, supplier)
-        uploads = [Upload(name, await provisions.picture(spec.id, name)) for name in spec.inputs]
+        uploads = [Upload(name, png) for name, png in (await provisions.pictures(spec)).items()]
     return await backend.run(
         Graph.from_api(spec.graph),
         spec.id,

@@ -1,21 +1,16 @@
-"""The operator's settings: one YAML file and the environment, read once, frozen, handed down as plain values.
+"""The operator's settings: what can be set, with its default and what it may be; frozen, handed down as plain values.
 
-Imported by `cli` and `app` alone. A variable `ORCHESTRATOR_<NAME>` overrides the file's value of that name; only single
-values can be set so, not the list of backends.
+Read once, by `loading`; imported by `cli`, `app` and what makes its parts alone.
 """
 
 import os
 import re
-from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator
-
-from orchestrator.errors import FieldError, SettingsError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator
 
 _PROJECT = Path(__file__).resolve().parent.parent
 CIVITAI_HOSTS = (
@@ -28,7 +23,6 @@ CIVITAI_HOSTS = (
 """The site by its three names, and the hosts that it is known to send downloads to; `*` is one label of a name."""
 
 _HOST = re.compile(r"(\*|[\w-]+)(\.(\*|[\w-]+))*", re.ASCII)
-_PREFIX = "ORCHESTRATOR_"
 
 
 def _user_data() -> Path:
@@ -52,7 +46,7 @@ class RemoteBackend(_Backend):
     url: str = Field(pattern=r"^https?://[^/?#]+/?$")
     """Where it answers, such as http://127.0.0.1:8188."""
     name: str = ""
-    """What logs and `GET /backends` call it; its URL when empty."""
+    """What logs, `GET /backends` and `GET /readyz` call it; its host and port when empty."""
     models: Literal["shared", "fetch"] = "shared"
     """`shared`: it reads the service's model folder. `fetch`: its node pack fetches models from the service."""
     headers: dict[str, str] = {}
@@ -61,12 +55,14 @@ class RemoteBackend(_Backend):
     @field_validator("url")
     @classmethod
     def _has_host_and_port(cls, url: str) -> str:
+        if "@" in urlsplit(url).netloc:
+            raise ValueError("it carries a user name or password; send them by `headers`")
         return _require_origin(url)
 
     @property
     def called(self) -> str:
         """Its name."""
-        return self.name or self.url
+        return self.name or urlsplit(self.url).netloc
 
 
 class ManagedBackend(_Backend):
@@ -138,7 +134,8 @@ class Settings(_Frozen):
     """Who may publish workflows. With API keys, `editor` and `open` alike: whose key has the right. Without, `editor`:
     only the backends that this service starts; `open`: whoever reaches it."""
     editor_port: int = Field(0, ge=0, le=65535)
-    """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port."""
+    """Where the embedded backend answers on 127.0.0.1, and ComfyUI's editor with it; 0 takes a free port, the same at
+    each start if it can."""
     log_format: Literal["text", "json"] = "text"
     """`json`: one object a line, with a line for each stage of each job."""
     otlp_endpoint: str = ""
@@ -218,6 +215,16 @@ class Settings(_Frozen):
     def _is_reachable(cls, url: str) -> str:
         return _require_origin(url) if url else url
 
+    @field_validator("public_url", "models_url")
+    @classmethod
+    def _can_begin_a_link(cls, url: str) -> str:
+        if url:
+            parts = urlsplit(url)
+            _require_origin(f"{parts.scheme}://{parts.netloc}")
+            if parts.query or parts.fragment:
+                raise ValueError(f"{url!r} has more than a path behind its host")
+        return url
+
     @field_validator("civitai_key")
     @classmethod
     def _fits_a_header(cls, key: str) -> str:
@@ -257,40 +264,3 @@ def _require_origin(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0 or parts.path not in ("", "/"):
         raise ValueError(f"{url!r} is no origin such as http://mirror.local:9000")
     return url
-
-
-def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
-    """Settings from a YAML file, then the environment, then `overrides` that are not None.
-
-    Raises SettingsError naming each bad setting.
-    """
-    values: dict[str, object] = {}
-    if file is not None:
-        values.update(_read(file))
-    for name in Settings.model_fields:
-        if (given := environment.get(_PREFIX + name.upper())) is not None:
-            values[name] = given
-    values.update({name: value for name, value in overrides.items() if value is not None})
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        complaints = [FieldError(_place(item["loc"]), item["msg"]) for item in error.errors()]
-        listed = "; ".join(f"{complaint.field}: {complaint.message}" for complaint in complaints)
-        raise SettingsError(f"The settings cannot be used: {listed}", complaints) from error
-
-
-def _place(loc: tuple[int | str, ...]) -> str:
-    """Where a complaint belongs, `backends.0.url`; which kind of backend it was read as goes without saying."""
-    return ".".join(str(part) for n, part in enumerate(loc) if not (n == 2 and part in ("remote", "managed")))
-
-
-def _read(file: Path) -> dict[str, object]:
-    try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise SettingsError(f"The settings file {file} cannot be read: {error}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"The settings file {file} is not a list of names and values")
-    return content

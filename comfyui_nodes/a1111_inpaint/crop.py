@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .levels import levels_in, levels_of, picture_of
+from .levels import cut, levels_of, require_one_size
 from .masks import FEATHERS, latent_mask
 from .region import box_of, fitted
 
@@ -60,23 +60,23 @@ class A1111InpaintCrop:
         padding: int,
         feather: str,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        cropped = [
-            _cropped(picture, blurred_mask[turn % len(blurred_mask)], padding) for turn, picture in enumerate(image)
-        ]
-        pictures, cells, blurred = (torch.stack(kind).to(image.device) for kind in zip(*cropped, strict=True))
-        return pictures, cells, blurred_mask if feather == "outside" else overlay_mask, blurred
+        require_one_size(blurred_mask, image)
+        pictures, blurred = torch.empty_like(image[..., :3], device="cpu"), torch.empty(image.shape[:3])
+        cells = []
+        for turn, picture in enumerate(image):
+            pixels, mask, chosen = _cropped(picture, blurred_mask[turn % len(blurred_mask)], padding)
+            torch.div(pixels, 255, out=pictures[turn])
+            torch.div(mask, 255, out=blurred[turn])
+            cells.append(chosen)
+        pictures, chosen, blurred = (kind.to(image.device) for kind in (pictures, torch.stack(cells), blurred))
+        return pictures, chosen, blurred_mask if feather == "outside" else overlay_mask, blurred
 
 
 def _cropped(picture: torch.Tensor, blurred: torch.Tensor, padding: int) -> tuple[torch.Tensor, ...]:
-    """The box of one picture (height, width, 3 or more) and of its blurred mask, and the latent mask of that."""
-    if blurred.shape != picture.shape[:2]:
-        raise ValueError(
-            f"the mask is {blurred.shape[1]}x{blurred.shape[0]} but the picture {picture.shape[1]}x{picture.shape[0]}: "
-            "connect blurred_mask and image of the same A1111 Inpaint Masks"
-        )
+    """The box of one picture (height, width, 3 or more) and of its blurred mask, in levels, and the latter's cells."""
     levels = levels_of(blurred)
     size = levels.shape[1], levels.shape[0]
     left, top, right, bottom = box_of(levels, padding)
-    pixels = levels_in(fitted(picture_of(levels_of(picture[top:bottom, left:right, :3])), size))
-    levels = levels_in(fitted(picture_of(levels[top:bottom, left:right]), size))
-    return pixels / 255, latent_mask(levels), levels / 255
+    pixels = fitted(levels_of(picture[top:bottom, left:right, :3]), size)
+    mask = fitted(levels[top:bottom, left:right], size)
+    return pixels, mask, latent_mask(cut(mask))

@@ -2,17 +2,18 @@
 
 Sources: Lu et al. 2022 (arXiv 2206.00927), algorithms 1 and 2 in t = -log sigma; the ancestral noise after each step
 (Karras et al. 2022's sigmas, Song et al. 2021) as k-diffusion adds it, with eta 1 as A1111 v1.10.1 runs both
-(`modules/sd_samplers_common.py` 293-307). Both end at the last level above zero.
+(`modules/sd_samplers_common.py` 293-307). Both end at the last level but one, as there, even
+where the last (KL Optimal's) is above zero.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from .noise import StepNoise
+from .solvers import Denoise, Report
 
 _RELATIVE, _ABSOLUTE, _FIRST, _SAFETY, _ORDER_WITH_NOISE = 0.05, 0.0078, 0.05, 0.81, 1.5
 _END = 1e-5
@@ -27,7 +28,7 @@ def _sigma(t: float) -> float:
 class _Walk:
     """One position: evaluates the noise once for each point that the orders share."""
 
-    denoise: Callable[[Tensor, Tensor], Tensor]
+    denoise: Denoise
     x: Tensor
     t: float
 
@@ -68,21 +69,14 @@ def _down(t: float, t_next: float, t_end: float) -> tuple[float, float]:
 
 
 def _ends(sigmas: Tensor) -> tuple[float, float]:
-    levels = [float(sigma) for sigma in sigmas if sigma > 0]
-    return -math.log(levels[0]), -math.log(levels[-1])
+    return -math.log(float(sigmas[0])), -math.log(float(sigmas[-2]))
 
 
 def _noise_between(x: Tensor, noise: StepNoise, t: float, t_next: float) -> Tensor:
     return noise(x.new_tensor(_sigma(t)), x.new_tensor(_sigma(t_next)))
 
 
-def dpm_fast(
-    denoise: Callable[[Tensor, Tensor], Tensor],
-    x: Tensor,
-    sigmas: Tensor,
-    report: Callable[[int], None],
-    noise: StepNoise,
-) -> Tensor:
+def dpm_fast(denoise: Denoise, x: Tensor, sigmas: Tensor, report: Report, noise: StepNoise) -> Tensor:
     """As many calls of the model as `sigmas` has steps, in steps of third order and a rest."""
     calls = len(sigmas) - 1
     count = calls // 3 + 1
@@ -106,13 +100,7 @@ def dpm_fast(
     return x
 
 
-def dpm_adaptive(
-    denoise: Callable[[Tensor, Tensor], Tensor],
-    x: Tensor,
-    sigmas: Tensor,
-    report: Callable[[int], None],
-    noise: StepNoise,
-) -> Tensor:
+def dpm_adaptive(denoise: Denoise, x: Tensor, sigmas: Tensor, report: Report, noise: StepNoise) -> Tensor:
     """Steps of third order as long as the second order agrees; of `sigmas` the ends alone count."""
     t, end = _ends(sigmas)
     before, length, steps = x, _FIRST, len(sigmas) - 1

@@ -6,18 +6,13 @@ The insides of ComfyUI are imported when a run starts, since the pack is read wh
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from .guidance import Conditioning, Session
 from .noise import StepNoise
-
-Denoise: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""A latent at a noise level (a scalar) to the guided estimate of the clean latent."""
-
-Solver: TypeAlias = Callable[[Denoise, Tensor, Tensor, Callable[[int], None], StepNoise], Tensor]
-"""Denoise, latent, levels, what to tell each step's number to, noise for steps → latent."""
+from .solvers import Solver
 
 
 @dataclass(frozen=True)

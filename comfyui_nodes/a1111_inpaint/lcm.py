@@ -5,25 +5,18 @@ levels, the nearest of which is the time that the model is told, and boundary fa
 scaled by 10. Knows no model.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from .noise import StepNoise
+from .noise_levels import TIMES, Shared, interpolated, trained_levels
+from .solvers import Denoise, Report
 
-_TIMES = 1000
-_SKIP = _TIMES // 50
+_SKIP = TIMES // 50
 _SIGMA_DATA, _TIME_SCALE = 0.5, 10.0
 
 
-def lcm(
-    denoise: Callable[[Tensor, Tensor], Tensor],
-    x: Tensor,
-    sigmas: Tensor,
-    report: Callable[[int], None],
-    noise: StepNoise,
-) -> Tensor:
+def lcm(denoise: Denoise, x: Tensor, sigmas: Tensor, report: Report, noise: StepNoise) -> Tensor:
     """Each step jumps to the estimate, and back up to the next level with fresh noise."""
     for step in range(len(sigmas) - 1):
         x = denoise(x, sigmas[step])
@@ -34,10 +27,10 @@ def lcm(
 
 
 class Distilled:
-    """The 50 levels of a model whose 1000 are `table`, ascending."""
+    """The 50 levels of a model whose 1000 are `table`, ascending, float64."""
 
     def __init__(self, table: Tensor) -> None:
-        self._levels = table[_SKIP - 1 :: _SKIP].double()
+        self._levels = table[_SKIP - 1 :: _SKIP]
 
     def bounds(self) -> tuple[float, float]:
         """The lowest and highest."""
@@ -65,11 +58,9 @@ class Distilled:
 
     def _between(self, places: Tensor) -> Tensor:
         """Levels at fractional places, interpolated in their logarithm."""
-        below = places.floor().long().clamp(max=len(self._levels) - 2)
-        logs = self._levels.log()
-        return torch.lerp(logs[below], logs[below + 1], places - below).exp()
+        return interpolated(self._levels.log(), places).exp()
 
-    def estimate(self, ask: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor) -> Tensor:
+    def estimate(self, ask: Denoise, x: Tensor, sigma: Tensor) -> Tensor:
         """The consistency function at one level. `ask` is the model's own guided estimate of the clean latent.
 
         The model sees x scaled for its level but hears the time of the nearest of the 50. A backend derives both from
@@ -85,6 +76,6 @@ class Distilled:
         return (x - noise * level) * (time / spread**0.5) + x * (_SIGMA_DATA**2 / spread)
 
 
-def distilled_of(levels: Callable[[str, int], Tensor]) -> Distilled:
-    """For the model whose schedules `levels` gives: its simple one of as many steps as it has levels is all of them."""
-    return Distilled(levels("simple", _TIMES)[:-1].flip(0))
+def distilled_of(levels: Shared) -> Distilled:
+    """For the model whose schedules `levels` gives."""
+    return Distilled(trained_levels(levels))

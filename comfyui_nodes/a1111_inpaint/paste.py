@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from .crop import PADDING
-from .levels import levels_in, levels_of, picture_of
+from .levels import cut, levels_in, levels_of, picture_of
 from .region import box_of, covering
 
 
 class A1111InpaintPaste:
-    """IMAGE as it was painted, and the blurred MASK of the whole picture → IMAGE of the whole, black around the box."""
+    """IMAGE as it was painted, and the whole picture's blurred MASK → IMAGE of the whole, black around the mask."""
 
     CATEGORY = "inpaint/a1111"
     DESCRIPTION = (
@@ -23,7 +23,7 @@ class A1111InpaintPaste:
     FUNCTION = "paste"
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("image",)
-    OUTPUT_TOOLTIPS = ("The painted box in its place, black around it.",)
+    OUTPUT_TOOLTIPS = ("What was painted in its place, black around the mask.",)
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
@@ -39,8 +39,11 @@ class A1111InpaintPaste:
     def paste(self, image: torch.Tensor, blurred_mask: torch.Tensor, padding: int) -> tuple[torch.Tensor]:
         pasted = torch.zeros(len(image), *blurred_mask.shape[-2:], 3)
         for turn, picture in enumerate(image):
-            left, top, right, bottom = box_of(levels_of(blurred_mask[turn % len(blurred_mask)]), padding)
-            cut = (picture[..., :3].cpu() * 255).clamp_(0, 255).to(torch.uint8)  # not rounded: as WebUI
-            back = covering(picture_of(cut), (right - left, bottom - top))
-            pasted[turn, top:bottom, left:right] = levels_in(back) / 255
+            levels = levels_of(blurred_mask[turn % len(blurred_mask)])
+            left, top, right, bottom = box_of(levels, padding)
+            shown = picture_of(levels).getbbox() or (left, top, right, bottom)
+            part = shown[0] - left, shown[1] - top, shown[2] - left, shown[3] - top
+            painted = picture_of(cut(picture[..., :3].cpu() * 255))  # not rounded: as WebUI
+            back = covering(painted, (right - left, bottom - top), part)
+            pasted[turn, shown[1] : shown[3], shown[0] : shown[2]] = levels_in(back) / 255
         return (pasted.to(image.device),)

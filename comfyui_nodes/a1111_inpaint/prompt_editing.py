@@ -1,9 +1,10 @@
 """Which text a prompt stands for at each call of the model: `AND`, prompt editing, alternation. Pure.
 
-Rules: A1111 v1.10.1, `modules/prompt_parser.py` 15-133 (editing, alternation) and 205-237 (`AND`). `[a:b:0.5]` turns
-from a to b at a share of the steps (a number with a point) or after so many steps; `[a:0.5]` adds, `[a::0.5]` removes;
-`[a|b]` takes turns. Brackets that form no such thing stay text, and a stray `|` makes all of a prompt text, as there.
-Must not know emphasis, tokens or models.
+Rules: A1111 v1.10.1, `modules/prompt_parser.py` 15-133 (editing, alternation) and 205-237 (`AND`),
+`modules/processing_scripts/comments.py` (`#` to the end of the line is left out). `[a:b:0.5]` turns from a to b at a
+share of the steps (a number with a point) or after so many steps; `[a:0.5]` adds, `[a::0.5]` removes; `[a|b]` takes
+turns. Brackets that form no such thing stay text, and a stray `|` makes all of a prompt text, as there. Must not know
+emphasis, tokens or models.
 """
 
 import re
@@ -14,6 +15,7 @@ from typing import TypeAlias
 DEEPEST = 64
 """Brackets nested deeper than this are text: nobody means them, and reading them would need a deep stack."""
 
+_COMMENT = re.compile(r"#[^\n]*")
 _AND = re.compile(r"\bAND\b")
 _NUMERAL = re.compile(r"[-+]?(?:\d+\.?|\d*\.\d+)")
 _PLAIN = re.compile(r"(?:[^\\\[\]():|]|\\.)+")
@@ -65,6 +67,11 @@ class _Sequence:
 
     def changes(self, steps: int) -> set[int]:
         return set().union(*(part.changes(steps) for part in self.parts if isinstance(part, _Group)))
+
+
+def without_comments(prompt: str) -> str:
+    """The prompt without what stands between a `#` and the end of its line."""
+    return _COMMENT.sub("", prompt)
 
 
 def subprompts(prompt: str) -> tuple[Subprompt, ...]:

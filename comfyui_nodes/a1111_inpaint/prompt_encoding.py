@@ -6,6 +6,8 @@ embedding's name is found among the tokens, wherever it stands). Of CLIP it asks
 alone. Must not know schedules or `AND`.
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -19,9 +21,22 @@ from .prompt_emphasis import weighted_runs
 
 START, END, PLACES = 49406, 49407, 77
 _COMMA = 267
+_SPELLED_END = "<|endoftext|>"
+"""Written in a prompt this is the token END itself, and what follows it still counts."""
+_COMFYUI_S_OWN = re.compile(r"(?<=embedding)(?=:)|(<\|endoftext\|>)", re.IGNORECASE)
+"""Where a text has to be parted for ComfyUI to read it as plain: between `embedding` and its colon (which alters no
+token), and around an END, which could not be told from the end of what was read."""
+_LETTERS_IN_ONE = range(0xFB00, 0xFB05)
+_FULL_WIDTH = range(0xFF01, 0xFF5F)
+_STRAIGHT = {
+    **dict.fromkeys((0x2BC, *range(0x2018, 0x201C)), "'"),
+    **dict.fromkeys(range(0x201C, 0x2020), '"'),
+    **{code: unicodedata.normalize("NFKC", chr(code)) for code in (*_LETTERS_IN_ONE, *_FULL_WIDTH)},
+}
+"""Typographic characters that A1111's tokenizer reads as plain ones (ftfy does it there), and ComfyUI's does not."""
 _CLIP_L_WIDTH = 768
 _NO_MEAN = 1e-5
-"""A mean this small beside the spread is rounding."""
+"""A mean this small beside the size of the values is rounding."""
 _KNOWN = ({"l"}, {"l", "g"})
 
 Vectors: TypeAlias = Mapping[str, Tensor]
@@ -51,6 +66,7 @@ class Encoder:
                 f"A1111 Prompt reads for SD1.5 and SDXL; this CLIP has the text encoders {', '.join(self.keys)}"
             )
         self._embeddings: dict[str, Vectors | None] = {}
+        self._chunks: dict[str, tuple[Chunk, ...]] = {}
         self._names = [(ids, name) for name in names if (ids := self._ids(PurePath(name).stem))]
         self._names.sort(key=lambda named: -len(named[0]))
 
@@ -64,19 +80,25 @@ class Encoder:
         empty = self._encode_chunks(((),))
         return Encoded(torch.zeros_like(empty.states), None if empty.pooled is None else torch.zeros_like(empty.pooled))
 
-    def encode(self, texts: Sequence[str]) -> list[Encoded]:
-        """The texts that take turns in one prompt, each as often as its turn comes; all with as many chunks.
+    def chunks(self, text: str) -> tuple[Chunk, ...]:
+        """The text's tokens, at least one chunk."""
+        if text not in self._chunks:
+            self._chunks[text] = cut([(self._words(run.text), run.weight) for run in weighted_runs(text)])
+        return self._chunks[text]
 
-        A1111 reads them as one batch, and the mean that emphasis restores is the batch's.
+    def encode(self, turns: Mapping[str, int]) -> dict[str, Encoded]:
+        """The texts that take turns in one prompt, with how often each has its turn; all get as many chunks.
+
+        A1111 reads all turns as one batch, and the mean that emphasis restores is the batch's.
         """
-        cuts = {text: cut([(self._words(run.text), run.weight) for run in weighted_runs(text)]) for text in texts}
-        most = max(map(len, cuts.values()))
-        padded = {text: (*chunks, *[()] * (most - len(chunks))) for text, chunks in cuts.items()}
-        read = {text: self._encode_chunks(chunks) for text, chunks in padded.items()}
-        states = [read[text].states for text in texts]
-        weights = [_weights(padded[text]).to(states[0]) for text in texts]
-        emphasized = dict(zip(texts, emphasize(states, weights, _widths(states[0], self.keys)), strict=True))
-        return [Encoded(emphasized[text], read[text].pooled) for text in texts]
+        most = max(len(self.chunks(text)) for text in turns)
+        padded = [(*self.chunks(text), *[()] * (most - len(self.chunks(text)))) for text in turns]
+        read = [self._encode_chunks(chunks) for chunks in padded]
+        states = [one.states for one in read]
+        weights = [_weights(chunks).to(states[0]) for chunks in padded]
+        emphasized = emphasize(states, weights, _widths(states[0], self.keys), list(turns.values()))
+        answers = [Encoded(weighed, one.pooled) for weighed, one in zip(emphasized, read, strict=True)]
+        return dict(zip(turns, answers, strict=True))
 
     def _encode_chunks(self, chunks: Sequence[Chunk]) -> Encoded:
         tokens = {key: [_filled(chunk, key) for chunk in chunks] for key in self.keys}
@@ -86,9 +108,12 @@ class Encoder:
     def _ids(self, text: str) -> list[int]:
         """Token ids without start and end. ComfyUI's own syntax in the text is made harmless first."""
         ids: list[int] = []
-        for part in _without_embedding_syntax(text):
+        for part in filter(None, _COMFYUI_S_OWN.split(text.translate(_STRAIGHT))):
+            if part.lower() == _SPELLED_END:
+                ids.append(END)
+                continue
             escaped = part.replace("(", "\\(").replace(")", "\\)")
-            for batch in self._clip.tokenize(escaped)[self.keys[0] if "l" not in self.keys else "l"]:
+            for batch in self._clip.tokenize(escaped)["l"]:
                 for token, *_ in batch[1:]:
                     if token == END:
                         break
@@ -124,16 +149,6 @@ class Encoder:
         return self._embeddings[name]
 
 
-def _without_embedding_syntax(text: str) -> list[str]:
-    """The text in parts none of which ComfyUI reads as `embedding:name`; parted at a colon, which alters no token."""
-    first, *rest = text.split("embedding:")
-    parts = [first]
-    for part in rest:
-        parts[-1] += "embedding"
-        parts.append(":" + part)
-    return [part for part in parts if part]
-
-
 def _filled(chunk: Chunk, key: str) -> list[tuple[Any, float]]:
     """The chunk as one encoder gets it: 77 tokens of weight 1. CLIP-L is padded with its end, CLIP-G with zeros."""
     tokens = [token[key] if isinstance(token, Mapping) else token for token, _ in chunk]
@@ -152,19 +167,20 @@ def _widths(states: Tensor, keys: Sequence[str]) -> tuple[int, ...]:
     return (_CLIP_L_WIDTH, states.shape[-1] - _CLIP_L_WIDTH) if len(keys) == 2 else (states.shape[-1],)
 
 
-def _restoring(plain: Tensor, weighed: Tensor) -> Tensor | float:
-    """What brings the mean back."""
-    before, after = plain.mean(), weighed.mean()
-    least = _NO_MEAN * plain.std()
-    return 1.0 if min(before.abs(), after.abs()) <= least else before / after
-
-
-def emphasize(states: Sequence[Tensor], weights: Sequence[Tensor], widths: Sequence[int]) -> list[Tensor]:
+def emphasize(
+    states: Sequence[Tensor], weights: Sequence[Tensor], widths: Sequence[int], counts: Sequence[int]
+) -> list[Tensor]:
     """States [1, 77 n, width] multiplied by weights [1, 77 n, 1], each chunk and encoder brought back to its mean.
 
-    The mean is over all the `states` given. A chunk without emphasis keeps its exact values; where the mean is zero but
-    for rounding (an encoder whose last norm has no bias, as the demo model's) there is none to restore.
+    The mean is over all the `states`, each as often as its count says. A chunk without emphasis keeps its exact values;
+    where the mean is zero but for rounding (an encoder whose last norm has no bias, as the demo model's) there is none
+    to restore.
     """
+    shares = torch.tensor(counts).to(states[0]) / sum(counts)
+
+    def mean(parts: Sequence[Tensor]) -> Tensor:
+        return (torch.stack([part.mean() for part in parts]) * shares).sum()
+
     result = [one.clone() for one in states]
     for chunk in range(states[0].shape[1] // PLACES):
         rows = slice(chunk * PLACES, (chunk + 1) * PLACES)
@@ -174,8 +190,11 @@ def emphasize(states: Sequence[Tensor], weights: Sequence[Tensor], widths: Seque
         for width in widths:
             columns = slice(left, left + width)
             left += width
-            plain = torch.cat([one[:, rows, columns] for one in states])
-            weighed = plain * torch.cat([weight[:, rows] for weight in weights])
-            for one, part in zip(result, (weighed * _restoring(plain, weighed)).split(1), strict=True):
-                one[:, rows, columns] = part
+            plain = [one[:, rows, columns] for one in states]
+            weighed = [part * weight[:, rows] for part, weight in zip(plain, weights, strict=True)]
+            before, after = mean(plain), mean(weighed)
+            least = _NO_MEAN * mean([part.square() for part in plain]).sqrt()
+            restoring = 1.0 if min(before.abs(), after.abs()) <= least else before / after
+            for one, part in zip(result, weighed, strict=True):
+                one[:, rows, columns] = part * restoring
     return result

@@ -10,8 +10,9 @@ from typing import TypeAlias
 import torch
 from PIL import Image
 
-Box: TypeAlias = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, right and bottom exclusive."""
+from .lanczos import resized
+from .levels import Box, cut, levels_in, picture_of
+
 Size: TypeAlias = tuple[int, int]
 """Width, height."""
 
@@ -46,24 +47,26 @@ def box_of(levels: torch.Tensor, padding: int) -> Box:
     return across[0], down[0], across[1], down[1]
 
 
-def _scaled(picture: Image.Image, size: Size, *, covering: bool) -> Image.Image:
-    """Resized in its own aspect so that it just covers `size`, or just fits into it."""
+def _scaled_size(part: Size, size: Size, *, covering: bool) -> Size:
+    """What a part of that size becomes in its own aspect so that it just covers `size`, or just fits into it."""
     width, height = size
-    wider = width * picture.height > height * picture.width
+    wider = width * part[1] > height * part[0]
     if wider == covering:
-        target = width, picture.height * width // picture.width
-    else:
-        target = picture.width * height // picture.height, height
-    return picture.resize(target, Image.Resampling.LANCZOS)
+        return width, part[1] * width // part[0]
+    return part[0] * height // part[1], height
 
 
-def fitted(part: Image.Image, size: Size) -> Image.Image:
-    """A box's content brought to `size`; what little the aspect leaves free is carried on from the edge."""
+def fitted(part: torch.Tensor, size: Size) -> torch.Tensor:
+    """A box's content, uint8 (rows, columns) or with three channels, brought to `size` (width, height).
+
+    float32, whole levels. What little the aspect leaves free is carried on from the edge.
+    """
     width, height = size
-    scaled = _scaled(part, size, covering=False)
-    if scaled.size == size:
-        return scaled
-    whole = Image.new(part.mode, size)
+    levels = resized(part, *_scaled_size((part.shape[1], part.shape[0]), size, covering=False))
+    if levels.shape[:2] == (height, width):
+        return levels
+    scaled = picture_of(cut(levels))
+    whole = Image.new(scaled.mode, size)
     left, top = width // 2 - scaled.width // 2, height // 2 - scaled.height // 2
     whole.paste(scaled, (left, top))
     if top > 0:
@@ -74,12 +77,14 @@ def fitted(part: Image.Image, size: Size) -> Image.Image:
         whole.paste(scaled.resize((left, height), box=(0, 0, 0, height)), (0, 0))
         edge = scaled.width, 0, scaled.width, height
         whole.paste(scaled.resize((left, height), box=edge), (left + scaled.width, 0))
-    return whole
+    return levels_in(whole).float()
 
 
-def covering(painted: Image.Image, size: Size) -> Image.Image:
-    """What was painted, brought back to a box of `size`; what its aspect has too much is cut off on both sides."""
-    width, height = size
-    scaled = _scaled(painted, size, covering=True)
-    left, top = scaled.width // 2 - width // 2, scaled.height // 2 - height // 2
-    return scaled.crop((left, top, left + width, top + height))
+def covering(painted: Image.Image, size: Size, part: Box) -> Image.Image:
+    """What was painted, brought back to a box of `size`, and of that the part; what its aspect has too much is cut off
+    on both sides."""
+    width, height = _scaled_size(painted.size, size, covering=True)
+    left, top = width // 2 - size[0] // 2, height // 2 - size[1] // 2
+    across, down = painted.width / width, painted.height / height
+    source = (left + part[0]) * across, (top + part[1]) * down, (left + part[2]) * across, (top + part[3]) * down
+    return painted.resize((part[2] - part[0], part[3] - part[1]), Image.Resampling.LANCZOS, source)

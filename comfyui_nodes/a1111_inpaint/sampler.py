@@ -12,11 +12,12 @@ from torch import Tensor
 
 from .dpm_solver import dpm_adaptive, dpm_fast
 from .guidance import Conditioning, Guide, blend, parts_of
-from .host import Run, Solver, host_of
+from .host import Run, host_of
 from .lcm import distilled_of, lcm
 from .noise import SOURCES, Streams, brownian_noise, seeds_of
 from .noise_levels import SCHEDULERS, walked_levels
-from .solvers import lms
+from .solvers import Solver, lms
+from .uni_pc import uni_pc
 
 _SDXL_WIDTH = 2048
 
@@ -47,6 +48,7 @@ SAMPLERS: dict[str, Kind] = {
     "dpm_fast": Kind(dpm_fast, noise="stream"),
     "dpm_adaptive": Kind(dpm_adaptive, noise="stream"),
     "ddim": Kind("euler"),
+    "uni_pc": Kind(uni_pc),
     "lcm": Kind(lcm, noise="stream", distilled=True),
 }
 """By ComfyUI's names. DDIM without its own noise is Euler's step."""
@@ -83,6 +85,7 @@ class A1111Sampler:
         seed = {"default": 0, "min": 0, "max": 0xFFFFFFFFFFFFFFFF, "control_after_generate": True}
         steps = "How finely the whole way from noise to picture is divided; a strength below 1 walks its last part."
         denoise = {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01, "tooltip": "WebUI's denoising strength."}
+        spread = "How the steps are spread, with WebUI's numbers; uni_pc has levels of its own, whatever stands here."
         source = "cpu is torch's CPU generator; gpu draws what WebUI draws on an NVIDIA card, its default there."
         cfg = {"default": 7.0, "min": 0.0, "max": 100.0, "step": 0.1, "round": 0.01}
         return {
@@ -92,7 +95,7 @@ class A1111Sampler:
                 "steps": ("INT", {"default": 25, "min": 1, "max": 10000, "tooltip": steps}),
                 "cfg": ("FLOAT", cfg | {"tooltip": "How strictly the prompt is followed."}),
                 "sampler_name": (list(SAMPLERS), {"tooltip": "The solver, by ComfyUI's name."}),
-                "scheduler": (SCHEDULERS, {"tooltip": "How the steps are spread, with WebUI's numbers."}),
+                "scheduler": (SCHEDULERS, {"tooltip": spread}),
                 "positive": ("CONDITIONING", {"tooltip": "What to paint; best from A1111 Prompt."}),
                 "negative": ("CONDITIONING", {"tooltip": "What to stay away from."}),
                 "latent_image": ("LATENT", {"tooltip": "What to start from, perhaps with a noise mask."}),
@@ -121,7 +124,8 @@ class A1111Sampler:
         levels, bounds = (host.levels, host.bounds()) if few is None else (few.schedule, few.bounds())
         sigmas, whole = walked_levels(levels, bounds, sampler_name, scheduler, steps, denoise, family)
         samples: Tensor = latent_image["samples"]
-        if denoise >= 1 and not samples.any():
+        mask = mask_of(latent_image)
+        if denoise >= 1 and mask is None and not samples.any():
             sigmas = whole  # text to image, where nothing is left out
         seeds = seeds_of(latent_image, seed)
         streams = Streams(noise_source, seeds)
@@ -131,7 +135,6 @@ class A1111Sampler:
             step_noise = brownian_noise(samples, noise_source, seeds, float(whole[whole > 0].min()), float(whole.max()))
         known: list[Conditioning] = []
         parts = parts_of(positive, known), parts_of(negative, known)
-        mask = mask_of(latent_image)
         guide = Guide(*parts, cfg, mask, kind.order, None if few is None else few.estimate)
         run = Run(
             kind.solver, sigmas, samples, noise, known, guide, step_noise, noisy=kind.noise is not None, seed=seed

@@ -1,15 +1,23 @@
-"""Solvers that ComfyUI lacks or takes differently, in the form that every host runs. Knows no model.
+"""What a solver is, and one that ComfyUI takes differently, in the form that every host runs. Knows no model.
 
 LMS: linear multistep over unequal steps, as k-diffusion (which A1111 uses) takes it to the very end; ComfyUI's takes
 the estimate as it is in the last step.
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from .noise import StepNoise
+
+Denoise: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""A latent at a noise level (a scalar) to the guided estimate of the clean latent."""
+Report: TypeAlias = Callable[[int], None]
+"""Told each step's number, counted from zero, once it has asked the model."""
+Solver: TypeAlias = Callable[[Denoise, Tensor, Tensor, Report, StepNoise], Tensor]
+"""Denoise, latent, descending levels, report, noise for steps → latent."""
 
 _ORDER = 4
 
@@ -27,13 +35,7 @@ def _integral(nodes: list[float], which: int, start: float, end: float) -> float
     return float((factors * (end - start) ** powers / powers).sum())
 
 
-def lms(
-    denoise: Callable[[Tensor, Tensor], Tensor],
-    x: Tensor,
-    sigmas: Tensor,
-    report: Callable[[int], None],
-    noise: StepNoise,
-) -> Tensor:
+def lms(denoise: Denoise, x: Tensor, sigmas: Tensor, report: Report, noise: StepNoise) -> Tensor:
     """Up to fourth order from the slopes of the steps before, the step to zero included."""
     slopes: list[Tensor] = []
     levels = [float(sigma) for sigma in sigmas]

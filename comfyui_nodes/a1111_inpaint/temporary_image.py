@@ -14,6 +14,8 @@ from typing import Any
 import folder_paths
 import torch
 
+from .levels import cut
+
 SUBFOLDER = "orchestrator/out"
 KEPT_FILES = 200
 
@@ -77,8 +79,7 @@ class A1111TemporaryImage:
         shown = []
         for image in images:
             name = f"{uuid.uuid4().hex}.png"
-            levels = (image[..., :3].cpu() * 255).clamp_(0, 255).to(torch.uint8)
-            (folder / name).write_bytes(png_bytes(levels))
+            (folder / name).write_bytes(png_bytes(cut(image[..., :3].cpu() * 255)))
             shown.append({"filename": name, "subfolder": SUBFOLDER, "type": "temp"})
         drop_old(folder, max(KEPT_FILES, len(shown)))
         return {"ui": {"images": shown}}

@@ -11,12 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .levels import Box
+
 _PASSES = 3
-_GRAIN = 16
-"""A radius is this many blocks of what comes in, and this many steps between the places that go out."""
+BLOCK, _STEPS = 4, 8
+"""Pixels a side of what comes in, and steps between the places that go out for each radius."""
 
 
-def box_radius(radius: int) -> float:
+def box_radius(radius: float) -> float:
     """Of the box whose three passes have the Gaussian's variance: Gwosdek et al. 2011, "Extended Box Filters"."""
     variance = radius**2 / _PASSES
     whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
@@ -30,7 +32,7 @@ def _spread(weights: Tensor, radius: float) -> Tensor:
     beyond, reach = 2 * whole + 3, 2 * whole + 1
     sums = torch.nn.functional.pad(weights.cumsum(1), (beyond, beyond - 1), mode="replicate")
     sums[:, :beyond] = 0
-    read = sums[:, reach + 1 : -1] - sums[:, 1 : -reach - 1]  # from `whole` pixels before a place to as many after it
+    read = sums[:, reach + 1 : -1] - sums[:, 1 : -reach - 1]  # from `whole` blocks before a place to as many after it
     read.lerp_(sums[:, reach + 2 :] - sums[:, : -reach - 2], radius - whole).div_(2 * radius + 1)
     spread = read[:, whole + 1 : whole + 1 + length].clone()
     spread[:, 0] += read[:, : whole + 1].sum(1)
@@ -38,23 +40,17 @@ def _spread(weights: Tensor, radius: float) -> Tensor:
     return spread
 
 
-def _weights(length: int, radius: int, places: Tensor, block: int) -> Tensor:
-    """How much of each block of a row the blurred row holds at fractional places: float32 (places, blocks)."""
-    below = places.floor().long().clamp(max=length - 1)
-    share = (places - below)[:, None].float()
-    weights = torch.zeros(len(places), length)
+def _weights(blocks: int, radius: int, places: Tensor) -> Tensor:
+    """How much of each block of a row the blurred row holds at some pixels: float32 (places, blocks)."""
+    centres = ((places + 0.5) / BLOCK - 0.5).clamp(0, blocks - 1)
+    below = centres.floor().long()
+    share = (centres - below)[:, None].float()
+    weights = torch.zeros(len(places), blocks)
     weights.scatter_add_(1, below[:, None], 1 - share)
-    weights.scatter_add_(1, (below + 1).clamp(max=length - 1)[:, None], share)
+    weights.scatter_add_(1, (below + 1).clamp(max=blocks - 1)[:, None], share)
     for _ in range(_PASSES):
-        weights = _spread(weights, box_radius(radius))
-    blocks = math.ceil(length / block)
-    filled = torch.nn.functional.pad(weights, (0, blocks * block - length))
-    return filled.reshape(len(places), blocks, block).sum(2)
-
-
-def reach_of(radius: int) -> int:
-    """How many pixels away something still counts: three boxes of about the radius each."""
-    return 3 * radius + 9
+        weights = _spread(weights, box_radius(radius / BLOCK))
+    return weights
 
 
 def _places(low: int, high: int, step: int) -> Tensor:
@@ -67,18 +63,42 @@ def resampled(levels: Tensor, width: int, height: int) -> Tensor:
     return torch.nn.functional.interpolate(levels[None], (height, width), mode="bilinear", align_corners=True)[0]
 
 
-def blurred(picture: Image.Image, radius: int, box: tuple[int, int, int, int]) -> Tensor:
-    """A four-channel picture blurred and cut to `box`, on a coarse grid whose corners are the box's corner pixels.
+def _means(values: Tensor) -> Tensor:
+    """Of each 4x4 pixels of (height, width, channels); the last row and column count more where they do not fit."""
+    for side in (0, 1):
+        length = values.shape[side]
+        if length % BLOCK:
+            repeated = torch.arange(length + -length % BLOCK).clamp(max=length - 1)
+            values = values.index_select(side, repeated)
+    rows = values.reshape(values.shape[0] // BLOCK, BLOCK, -1).sum(1)
+    columns = rows.reshape(len(rows), -1, BLOCK, values.shape[2]).unbind(2)
+    return torch.stack(columns).sum(0).div_(BLOCK**2)
 
-    float32 (4, rows, columns), in levels; what lies between is a straight line to 0.1 of a level.
+
+def visible_blocks(image: Tensor, near: Image.Image, left: int, top: int) -> Tensor:
+    """A picture (height, width, 3 of 0..1) in premultiplied levels, with its alpha, one for each 4x4 pixels.
+
+    float32 (rows, columns, 4). Around a mask `near` tells what is visible, with premultiplied alpha, from `left` and
+    `top` on, which are multiples of 4.
+    """
+    colour = _means(image).mul_(255)
+    blocks = torch.cat([colour, torch.full_like(colour[..., :1], 255)], 2)
+    small = near.reduce(BLOCK)
+    levels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).reshape(small.height, small.width, 4)
+    down, across = top // BLOCK, left // BLOCK
+    blocks[down : down + small.height, across : across + small.width] = levels
+    return blocks
+
+
+def blurred(blocks: Tensor, radius: int, box: Box) -> Tensor:
+    """What `visible_blocks` gives, blurred by a radius in pixels and cut to `box`.
+
+    float32 (4, rows, columns) on a coarse grid whose corners are the box's corner pixels; what lies between is a
+    straight line to 0.2 of a level.
     """
     left, top, right, bottom = box
-    block, reach = max(radius // _GRAIN, 1), reach_of(radius)
-    x, y = max(left - reach, 0), max(top - reach, 0)
-    near = picture.crop((x, y, min(right + reach, picture.width), min(bottom + reach, picture.height)))
-    small = near.reduce(block) if block > 1 else near
-    levels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).float()
-    rows = _weights(near.height, radius, _places(top - y, bottom - y, block), block)
-    columns = _weights(near.width, radius, _places(left - x, right - x, block), block)
-    narrow = (rows @ levels.reshape(small.height, -1)).reshape(len(rows), small.width, 4)
-    return torch.einsum("ax,dxc->cda", columns, narrow)
+    step = radius // _STEPS
+    rows = _weights(blocks.shape[0], radius, _places(top, bottom, step))
+    columns = _weights(blocks.shape[1], radius, _places(left, right, step))
+    narrow = (rows @ blocks.reshape(len(blocks), -1)).reshape(len(rows), -1, 4)
+    return narrow.permute(2, 0, 1) @ columns.mT

@@ -49,7 +49,7 @@ PROBLEMS: Mapping[str, str] = {
     "502": "The backend failed, or a model that came is not the one promised",
     "503": "No backend can run this now, Civitai does not answer, or the service stops; see Retry-After, Location",
     "504": "The backend took too long; or the wait is over and the job goes on, see Location",
-    "507": "The image store or the shelf of models is full",
+    "507": "The image store or the shelf of models is full; see Retry-After",
 }
 
 

@@ -32,13 +32,20 @@ class RequestKeys:
         return str(uuid.UUID(bytes=digest[:16], version=4))
 
 
-async def fingerprint(widget: str, raw: Mapping[str, object], output_format: str) -> str:
-    """Of a request: equal for equal values, in whatever order they came. In hex."""
-    return await asyncio.to_thread(_fingerprint, widget, raw, output_format)
+async def fingerprint(
+    widget: str, raw: Mapping[str, object], output_format: str, asked: Mapping[str, str] | None = None
+) -> str:
+    """Of a request: equal for equal values, in whatever order they came. In hex.
+
+    `asked` are the headers that the job was asked for with and that stay with it.
+    """
+    return await asyncio.to_thread(_fingerprint, widget, raw, output_format, asked or {})
 
 
-def _fingerprint(widget: str, raw: Mapping[str, object], output_format: str) -> str:
-    digest = hashlib.sha256(json.dumps([widget, output_format]).encode())
+def _fingerprint(widget: str, raw: Mapping[str, object], output_format: str, asked: Mapping[str, str]) -> str:
+    # Without such headers as it always was, so that keys outlast a change of version.
+    about = [widget, output_format, *([sorted(asked.items())] if asked else [])]
+    digest = hashlib.sha256(json.dumps(about).encode())
     for name in sorted(raw):
         value = raw[name]
         # A long string of a JSON body comes as its UTF-8, a file of a form as it is: both are bytes.

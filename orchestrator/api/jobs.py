@@ -1,5 +1,6 @@
 """`/jobs/{id}`: where a job stands, cancelling it, the graph that it runs; and what answers say about a job."""
 
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from urllib.parse import quote
@@ -11,7 +12,7 @@ from orchestrator.api.editor import editor_url
 from orchestrator.api.keys import RECEPTION, SIGNER
 from orchestrator.api.problems import job_url
 from orchestrator.api.stopping import STOPPING, unless_stopping
-from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, OrchestratorError
+from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, LinkExpired, OrchestratorError
 from orchestrator.images.links import LinkSigner
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Cancelled, Failed, Fetching, Job, Queued, Running, Succeeded
@@ -65,8 +66,11 @@ def accepted(request: web.Request, job: Job) -> web.Response:
 
 
 def image_url(request: web.Request, job: Job) -> str:
-    """The temporary link of the image of a job that succeeded."""
+    """The temporary link of the image of a job that succeeded. Raises LinkExpired for one that is only kept because its
+    webhook has not been told yet."""
     assert isinstance(job.state, Succeeded), "only a job that succeeded has an image"
+    if job.state.expires_at <= time.time():
+        raise LinkExpired("The image of this job has expired; ask again under another Idempotency-Key")
     return request.app[SIGNER].url(job.state.image, job.state.expires_at)
 
 

@@ -12,25 +12,22 @@ from aiohttp import web
 from orchestrator.api.body import parse_json
 from orchestrator.api.decode import json_object
 from orchestrator.api.jobs import answer_headers, image_url
-from orchestrator.api.problems import headers_of, status_of
+from orchestrator.api.problems import Refusal
 from orchestrator.api.waiting import Asked, ended, submit, wish_of
-from orchestrator.errors import FieldError, InvalidParameters, OrchestratorError
+from orchestrator.errors import FieldError, InvalidParameters
 
 WIDGET_IDS: Mapping[str, str] = {"1782399147535691776": "inpaint"}
 """MyShell's id of a widget to its name here; a name is taken too."""
 
+PATH = "/public/v1/widget/run"
 _TRACE = "x-myshell-openapi-trace-id"
 
 
 async def run_widget(request: web.Request) -> web.Response:
     """POST /public/v1/widget/run"""
-    traced = {_TRACE: request.headers[_TRACE]} if _TRACE in request.headers else {}
-    try:
-        job = await ended(request, await submit(request, _asked), wish_of(request))
-    except OrchestratorError as error:
-        return _failure(request, error, traced)
+    job = await ended(request, await submit(request, _asked), wish_of(request))
     result = {"success": True, "result": json.dumps({"url": image_url(request, job)})}
-    return web.json_response(result, headers=answer_headers(job) | traced)
+    return web.json_response(result, headers=answer_headers(job) | _trace(request))
 
 
 async def _asked(request: web.Request) -> Asked:
@@ -55,13 +52,18 @@ async def _input(envelope: Mapping[str, object]) -> Mapping[str, object]:
     return given
 
 
-def _failure(request: web.Request, error: OrchestratorError, headers: Mapping[str, str]) -> web.Response:
+def failure(request: web.Request, refusal: Refusal) -> web.Response:
+    """An error in the envelope, whatever part of the service it comes from."""
     body = {
         "success": False,
-        "error_code": error.code,
-        "error_head": (type(error).__doc__ or "").split("\n")[0],
-        "msg": error.detail,
-        "errors": [{"field": item.field, "message": item.message} for item in error.fields],
-        "retryable": error.retryable,
+        "error_code": refusal.code,
+        "error_head": refusal.head,
+        "msg": refusal.detail,
+        "errors": [{"field": item.field, "message": item.message} for item in refusal.fields],
+        "retryable": refusal.retryable,
     }
-    return web.json_response(body, status=status_of(error), headers=headers_of(request, error) | dict(headers))
+    return web.json_response(body, status=refusal.status, headers=_trace(request))
+
+
+def _trace(request: web.Request) -> dict[str, str]:
+    return {_TRACE: request.headers[_TRACE]} if _TRACE in request.headers else {}

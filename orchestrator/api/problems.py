@@ -1,9 +1,12 @@
-"""Errors as RFC 9457 problems: one table from class to status, one middleware, never a traceback."""
+"""Errors as RFC 9457 problems, or in the form that their route has for them: one table from class to status, one
+middleware, never a traceback.
+"""
 
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -13,8 +16,16 @@ from orchestrator.api.keys import SIGNER
 
 log = logging.getLogger(__name__)
 
-_RESTART_SECONDS = 5
-"""After which a service that stops is likely to be back."""
+RETRY: Mapping[type[errors.OrchestratorError], float] = {
+    errors.NoBackend: 5.0,
+    errors.ServiceStopping: 5.0,
+    errors.StorageFull: 60.0,
+    errors.ShelfFull: 60.0,
+}
+"""Seconds after which it may be otherwise, of errors that do not know it themselves: a backend or the service is back,
+pictures have expired, or models are not in use any more."""
+SUBMITTED = web.RequestKey("submitted", str)
+"""The id of the job that the request has brought about, or found under its key."""
 
 STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.MalformedBody: 400,
@@ -63,20 +74,42 @@ def status_of(error: errors.OrchestratorError) -> int:
 
 
 def headers_of(request: web.Request, error: errors.OrchestratorError) -> dict[str, str]:
-    """`Retry-After` in whole seconds, and the address of a job that goes on, where the error knows it."""
+    """`Retry-After` in whole seconds where coming again helps, and the job of a request that got as far as that."""
+    headers = {}
     if isinstance(error, errors.KeyNeeded):
-        return {"WWW-Authenticate": 'Bearer realm="orchestrator"'}
+        headers["WWW-Authenticate"] = 'Bearer realm="orchestrator"'
     if isinstance(error, errors.QueueFull | errors.ModelUnavailable | errors.LimitReached):
-        return {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
-    if isinstance(error, errors.JobUnfinished):
-        again = {"Retry-After": str(_RESTART_SECONDS)} if isinstance(error, errors.ServiceStopping) else {}
-        return {"Location": job_url(request, error.job_id), "X-Job-Id": error.job_id} | again
-    return {}
+        wait: float | None = error.retry_after
+    else:
+        wait = next((RETRY[kind] for kind in type(error).__mro__ if kind in RETRY), None)
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
+    if SUBMITTED in request:
+        headers |= {"Location": job_url(request, request[SUBMITTED]), "X-Job-Id": request[SUBMITTED]}
+    return headers
 
 
 def job_url(request: web.Request, job_id: str) -> str:
     """Where a job can be asked for."""
     return f"{request.app[SIGNER].base_url}/jobs/{job_id}"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a caller is told of an error, whatever the form."""
+
+    status: int
+    code: str
+    head: str
+    """The kind of error, in a sentence."""
+    detail: str
+    fields: tuple[errors.FieldError, ...] = ()
+    retryable: bool = False
+
+
+Form = Callable[[web.Request, Refusal], web.Response]
+FORMS: web.AppKey[Mapping[str, Form]] = web.AppKey("forms")
+"""How the errors of a path are told that has a form of its own."""
 
 
 def problem(
@@ -97,23 +130,32 @@ def problem(
 
 @web.middleware
 async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers every error that leaves a handler as a problem."""
+    """Answers every error that leaves a handler, or keeps a request from it."""
     try:
         return await handler(request)
     except errors.OrchestratorError as error:
-        status = status_of(error)
+        status, head = status_of(error), (type(error).__doc__ or "").split("\n")[0]
         if status >= 500:
             log.error("%s %s: %s", request.method, request.path, error.detail)
-        answer = problem(status, error.code, error.detail, error.fields, error.retryable)
-        answer.headers.update(headers_of(request, error))
-        return answer
+        refusal = Refusal(status, error.code, head, error.detail, error.fields, error.retryable)
+        return _told(request, refusal, headers_of(request, error))
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        answer = problem(error.status, error.reason.lower().replace(" ", "_"), error.text or error.reason)
-        if "Allow" in error.headers:
-            answer.headers["Allow"] = error.headers["Allow"]
-        return answer
+        code = error.reason.lower().replace(" ", "_")
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+        return _told(request, Refusal(error.status, code, error.reason, error.text or error.reason), allow)
     except Exception:  # the edge of a request: whatever is left is our own fault, and is logged whole
         log.exception("%s %s failed", request.method, request.path)
-        return problem(500, "internal_error", "The service failed; its log says why.")
+        text = "The service failed; its log says why."
+        return _told(request, Refusal(500, "internal_error", text, text), {})
+
+
+def _told(request: web.Request, refusal: Refusal, headers: Mapping[str, str]) -> web.Response:
+    form = request.app[FORMS].get(request.path) if FORMS in request.app else None
+    if form is not None:
+        answer = form(request, refusal)
+    else:
+        answer = problem(refusal.status, refusal.code, refusal.detail, refusal.fields, refusal.retryable)
+    answer.headers.update(headers)
+    return answer

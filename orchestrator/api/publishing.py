@@ -120,6 +120,7 @@ def _told(request: web.Request, planned: Plan) -> dict[str, object]:
         "created": planned.is_new,
         "parameters": list(planned.widget.definition.parameters),
         "sentences": list(planned.sentences),
+        "titles": dict(planned.titles),
         "url": f"/widgets/{planned.name}",
         "page": f"{request.app[SIGNER].base_url}/?widget={planned.name}",
     }

@@ -8,6 +8,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from orchestrator.api.admission import PLACE
 from orchestrator.errors import BodyTooLarge, BodyTooSlow, EncodedBody, MalformedBody
 
 GRACE_SECONDS = 20.0
@@ -20,7 +21,8 @@ async def pieces(request: web.Request, *, grace: float = GRACE_SECONDS, pace: fl
     """The body, piece by piece, at most `request.client_max_size` bytes in all.
 
     Raises BodyTooLarge (at once when the length is announced), BodyTooSlow when it takes longer than `grace` seconds
-    and falls below `pace` bytes a second, EncodedBody, and MalformedBody when the connection breaks off.
+    and falls below `pace` bytes a second, EncodedBody, MalformedBody when the connection breaks off, and what the
+    request's place raises when too much is being read at once.
     """
     limit, length = request.client_max_size, request.content_length
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
@@ -33,6 +35,8 @@ async def pieces(request: web.Request, *, grace: float = GRACE_SECONDS, pace: fl
         received += len(piece)
         if received > limit:
             raise BodyTooLarge(f"The body is larger than the {limit} bytes that this service takes")
+        if PLACE in request:
+            request[PLACE].take(len(piece))
         yield piece
 
 

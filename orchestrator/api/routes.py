@@ -28,7 +28,7 @@ ROUTES = (
     web.put("/widgets/{name}", publishing.publish_widget),
     web.get("/backends", backends.list_backends),
     web.get("/samplers", samplers.list_samplers),
-    web.post("/public/v1/widget/run", myshell.run_widget),
+    web.post(myshell.PATH, myshell.run_widget),
     web.get("/images/{key}", images.get_image),
     web.get("/models", models.list_models),
     web.get("/models/{sha256}", models.get_model),

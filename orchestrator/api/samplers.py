@@ -13,6 +13,7 @@ async def list_samplers(_: web.Request) -> web.Response:
             "aliases": list(SHORT_NAMES.get(sampler.name, ())),
             "sampler_name": sampler.sampler_name,
             "scheduler": sampler.scheduler,
+            **({"note": sampler.note} if sampler.note else {}),
         }
         for sampler in SAMPLERS
     ]

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from orchestrator.api.access import caller_of
+from orchestrator.api.admission import PLACE
 from orchestrator.api.idempotency import fingerprint
 from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
+from orchestrator.api.problems import SUBMITTED
 from orchestrator.api.stopping import unless_stopping
 from orchestrator.callers.caller import Caller, Right
 from orchestrator.errors import FieldError, InvalidParameters, ServiceStopping
 from orchestrator.images.encode import OutputFormat
 from orchestrator.jobs.job import Job
-from orchestrator.pipeline import WidgetRequest
+from orchestrator.pipeline import Kept, WidgetRequest
 from orchestrator.webhooks.sender import checked
 
 Asked = tuple[str, Mapping[str, object]]
@@ -28,6 +30,7 @@ Asked = tuple[str, Mapping[str, object]]
 _LOOK_SECONDS = 0.5
 WEBHOOK = "X-Webhook-URL"
 """Where the job's end is to be told."""
+PRIORITY = "X-Priority"
 _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.ASCII)
 _PRIORITIES: Mapping[str, int] = {"high": 0, "normal": 1, "low": 2}
 
@@ -51,8 +54,8 @@ def wish_of(request: web.Request) -> Wish:
     return Wish("respond-async" in preferences, seconds, cancel)
 
 
-async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[Asked]]) -> str:
-    """The id of the job that the request asks for, whose body `read` reads; the job is kept from here on."""
+async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[Asked]]) -> Kept:
+    """The job that the request asks for, whose body `read` reads; it is kept from here on."""
     app, caller, key = request.app, caller_of(request), request.headers.get("Idempotency-Key")
     caller.require(Right.RUN)
     app[RATES].count(caller)
@@ -62,33 +65,35 @@ async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[A
         output_format(request),
     )
     webhook = checked(address, WEBHOOK) if (address := request.headers.get(WEBHOOK)) else ""
-    with app[ADMISSION].enter():
+    with app[ADMISSION].enter(caller) as request[PLACE]:
         widget, raw = await read(request)
-        mark = "" if key is None else await fingerprint(widget, raw, chosen)
+        asked = {name: request.headers[name] for name in (WEBHOOK, PRIORITY) if name in request.headers}
+        mark = "" if key is None else await fingerprint(widget, raw, chosen, asked)
         request_for_run = WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook)
         kept = await app[RECEPTION].submit(request_for_run)
     app[METRICS].taken(widget, caller.name)
+    request[SUBMITTED] = kept.id
     return kept
 
 
-async def ended(request: web.Request, job_id: str, wish: Wish) -> Job:
-    """The job that succeeded.
+async def ended(request: web.Request, kept: Kept, wish: Wish) -> Job:
+    """The job that succeeded. Only for the request that brought it about does hanging up cancel it: others wait, too.
 
     Raises the error that it ended with, JobUnfinished when the wait is over, ServiceStopping when the service goes.
     """
-    job = await unless_stopping(request.app, _ended(request, job_id, wish))
+    job = await unless_stopping(request.app, _ended(request, kept, wish))
     if job is None:
-        raise ServiceStopping(job_id)
+        raise ServiceStopping(kept.id)
     return job
 
 
-async def _ended(request: web.Request, job_id: str, wish: Wish) -> Job:
-    waiting = asyncio.ensure_future(request.app[RECEPTION].ended(job_id, wish.seconds))
+async def _ended(request: web.Request, kept: Kept, wish: Wish) -> Job:
+    waiting = asyncio.ensure_future(request.app[RECEPTION].ended(kept.id, wish.seconds))
     try:
-        while wish.cancel_on_disconnect and not waiting.done():
+        while kept.anew and wish.cancel_on_disconnect and not waiting.done():
             await asyncio.wait({waiting}, timeout=_LOOK_SECONDS)
             if request.transport is None or request.transport.is_closing():
-                await request.app[RECEPTION].cancel(job_id)
+                await request.app[RECEPTION].cancel(kept.id)
                 break
         return await waiting
     finally:
@@ -108,10 +113,10 @@ def output_format(request: web.Request) -> OutputFormat:
 def _priority(request: web.Request, caller: Caller) -> int:
     """What the caller asks for; without a word, normal or the highest that it may ask for."""
     highest = _PRIORITIES[caller.limits.priority]
-    given = request.headers.get("X-Priority")
+    given = request.headers.get(PRIORITY)
     if given is None:
         return max(highest, _PRIORITIES["normal"])
     allowed = [name for name, rank in _PRIORITIES.items() if rank >= highest]
     if given.lower() not in allowed:
-        raise InvalidParameters(None, [FieldError("X-Priority", f"must be one of {', '.join(allowed)}")])
+        raise InvalidParameters(None, [FieldError(PRIORITY, f"must be one of {', '.join(allowed)}")])
     return _PRIORITIES[given.lower()]

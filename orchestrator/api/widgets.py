@@ -29,10 +29,10 @@ async def describe_widget(request: web.Request) -> web.Response:
 async def run_widget(request: web.Request) -> web.Response:
     """POST /widgets/{name}: runs it, answers the link of its image, or at once with 202 and the job's address"""
     wish = wish_of(request)
-    job_id = await submit(request, _asked)
+    kept = await submit(request, _asked)
     if wish.at_once:
-        return accepted(request, await request.app[RECEPTION].job(job_id))
-    job = await ended(request, job_id, wish)
+        return accepted(request, await request.app[RECEPTION].job(kept.id))
+    job = await ended(request, kept, wish)
     return web.json_response({"url": image_url(request, job)}, headers=answer_headers(job))
 
 

@@ -29,7 +29,8 @@ class InputSpec:
 class NodeClass:
     """One node class; `outputs` are link types by slot, `output_node` marks what makes a graph worth running.
 
-    `title` is what the editor writes on a node that the artist gave no name.
+    `title` is what the editor writes on a node that the artist gave no name. `of_pack` is True for a node pack's class,
+    which a script of the pack may draw and read in a way of its own.
     """
 
     name: str
@@ -37,6 +38,7 @@ class NodeClass:
     outputs: tuple[str, ...]
     output_node: bool
     title: str = ""
+    of_pack: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,14 @@ def _node_class(name: str, value: object) -> NodeClass | None:
             inputs[input_name] = spec
     outputs = value.get("output")
     kinds = tuple(_kind(item) for item in outputs) if isinstance(outputs, Sequence) else ()
-    title = value.get("display_name")
+    title, module = value.get("display_name"), value.get("python_module")
     return NodeClass(
-        name, inputs, kinds, value.get("output_node") is True, title if isinstance(title, str) and title else name
+        name,
+        inputs,
+        kinds,
+        value.get("output_node") is True,
+        title if isinstance(title, str) and title else name,
+        isinstance(module, str) and module.startswith("custom_nodes."),
     )
 
 

@@ -16,10 +16,10 @@ from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
 from orchestrator.comfy.fault import Fault
+from orchestrator.comfy.followed import Followed
 from orchestrator.comfy.following import Following, NotBegun, OnProgress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.listener import Listener
-from orchestrator.comfy.messages import Message, PreviewFrame, Status, Unknown
 from orchestrator.comfy.placing import Placement, place
 from orchestrator.comfy.process import BackendProcess
 from orchestrator.comfy.results import Results
@@ -45,8 +45,6 @@ log = logging.getLogger(__name__)
 
 Kind: TypeAlias = Literal["remote", "managed", "embedded"]
 
-_LARGEST_PREVIEW = 500_000
-"""Bytes; ComfyUI's are at most 512 pixels wide and high, and much smaller."""
 _UNSURE_KEPT = 256
 _ROOM_SECONDS = 0.5
 """Between the wish that a backend free its memory, which it follows when it is idle, and the next try of a job."""
@@ -82,17 +80,14 @@ class BackendClient:
         self._uploads = Uploads(self._wire, mark)
         self._results = Results(self._wire)
         self._fault = Fault()
-        self._followed: dict[str, Following] = {}
-        self._heard_of = ""
-        self._leaving = False
-        self._queue_remaining: int | None = None
+        self._followed = Followed()
         self._listener = Listener(
             url,
             name=name,
             headers=headers,
             connect_seconds=self._limits.connect,
             backoff=backoff or Backoff(),
-            on_message=self._hear,
+            on_message=self._followed.hear,
             on_open=self._begin_life,
             until_up=process.until_ready if process else None,
         )
@@ -148,12 +143,12 @@ class BackendClient:
     @property
     def at_work(self) -> tuple[str, ...]:
         """The jobs that it has been seen to work on and whose end is not known yet."""
-        return tuple(job_id for job_id, following in self._followed.items() if following.begun)
+        return self._followed.begun
 
     @property
     def waiting(self) -> tuple[str, ...]:
         """The jobs that are on their way there, or in its queue."""
-        return tuple(job_id for job_id, following in self._followed.items() if not following.begun)
+        return self._followed.waiting
 
     @property
     def drops_results(self) -> bool | None:
@@ -226,7 +221,7 @@ class BackendClient:
         with self.tally.counting():
             if not resume:
                 await self._submitting.ready()
-            async with self._uploads.held(uploads) as files:
+            async with self._uploads.held(uploads, prompt_id) as files:
                 run = partial(
                     self._run, graph.renamed(files), prompt_id, output_node, deadline, on_progress, tuple(uploads)
                 )
@@ -259,8 +254,9 @@ class BackendClient:
         resume: bool,
     ) -> bytes:
         execution = Execution(prompt_id, graph)
-        following = self._followed[prompt_id] = Following(execution, self._wire, self._limits)
-        following.left, following.again = self._leaving, not resume and prompt_id in self._unsure
+        following = Following(execution, self._wire, self._limits)
+        following.again = not resume and prompt_id in self._unsure
+        self._followed.add(following)
         try:
             async with asyncio.timeout(deadline) as limit:
                 following.on_begin = partial(_set_back, limit, deadline)
@@ -284,8 +280,7 @@ class BackendClient:
         finally:
             if following.at_backend:
                 self._unsure.append(prompt_id)
-            if self._followed.get(prompt_id) is following:  # and not a later run of the same job
-                del self._followed[prompt_id]
+            self._followed.drop(following)
 
     async def _collect(self, image: ImageRef) -> bytes:
         try:
@@ -298,15 +293,11 @@ class BackendClient:
 
     def leave(self, prompt_id: str) -> None:
         """Should the `run` of this job be cancelled, the job stays at the backend."""
-        following = self._followed.get(prompt_id)
-        if following is not None:
-            following.left = True
+        self._followed.leave(prompt_id)
 
     def leave_all(self) -> None:
         """Jobs whose `run` is cancelled from now on stay at the backend: the service is stopping, and comes again."""
-        self._leaving = True
-        for following in self._followed.values():
-            following.left = True
+        self._followed.leave_all()
 
     async def _to_end(self, following: Following, on_progress: OnProgress | None) -> object:
         try:
@@ -323,30 +314,7 @@ class BackendClient:
         # A new socket may be a restarted backend, and whatever was said since the old one broke was not heard.
         self._uploads.forget_all()
         self._results.ask_again()
-        self._queue_remaining = None
-        self._nudge_all()
-
-    def _hear(self, message: Message | PreviewFrame) -> None:
-        match message:
-            case Status(remaining):
-                # The count falls when a job ends, whoever's it was, and after its history is written.
-                if self._queue_remaining is None or remaining < self._queue_remaining:
-                    self._nudge_all()
-                self._queue_remaining = remaining
-            case PreviewFrame("jpeg", data, prompt_id) if len(data) <= _LARGEST_PREVIEW:
-                # Without an id it is of the job that was heard of last, for a backend runs one at a time.
-                if (following := self._followed.get(prompt_id or self._heard_of)) is not None:
-                    following.show(data)
-            case PreviewFrame() | Unknown():
-                pass
-            case _:
-                self._heard_of = message.prompt_id or ""
-                if (following := self._followed.get(self._heard_of)) is not None:
-                    following.hear(message)
-
-    def _nudge_all(self) -> None:
-        for following in self._followed.values():
-            following.nudge()
+        self._followed.begin_life()
 
 
 def _set_back(limit: asyncio.Timeout, seconds: float) -> None:

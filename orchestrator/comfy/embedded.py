@@ -1,5 +1,6 @@
 """Starts the embedded backend, a child process of the service, for machines without a ComfyUI of their own."""
 
+import asyncio
 import logging
 import os
 import socket
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.environment import inherited
 from orchestrator.comfy.process import BackendProcess
 from orchestrator.errors import SettingsError
 
@@ -30,17 +32,44 @@ class Folders:
     editor: Path
 
 
+def _free(port: int) -> int:
+    """The port, or any with 0. Raises OSError where nobody can listen on it."""
+    with socket.create_server(("127.0.0.1", port)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _usual(file: Path) -> int:
+    """The port that the file names, if it is free; else a free one, which a file that names none is told."""
+    try:
+        usual = int(file.read_text("ascii"))
+        if not 0 < usual < 1 << 16:
+            raise ValueError(f"{usual} is no port")
+    except (OSError, ValueError):
+        port = _free(0)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{port}\n", "ascii")
+        except OSError as error:
+            log.warning("the editor's address will be another at the next start: %s", error)
+        return port
+    try:
+        return _free(usual)
+    except OSError:
+        return _free(0)
+
+
 @asynccontextmanager
 async def embedded_backend(
     folders: Folders, port: int = 0, environment: Mapping[str, str] | None = None
 ) -> AsyncGenerator[BackendClient, None]:
-    """A client of the embedded backend, which runs on a port of 127.0.0.1 while the block lasts; 0 takes a free one.
+    """A client of the embedded backend, which runs on a port of 127.0.0.1 while the block lasts.
 
-    `environment` is added to that of this process. Raises SettingsError where somebody else listens on the port.
+    With 0 it is a free one, the same from start to start where it can be had: browsers keep the drawings that are open
+    by the address. `environment` is added to that of this process. Raises SettingsError where somebody else listens on
+    the port.
     """
     try:
-        with socket.create_server(("127.0.0.1", port)) as probe:
-            port = probe.getsockname()[1]
+        port = _free(port) if port else await asyncio.to_thread(_usual, folders.editor.with_name("editor.port"))
     except OSError as error:
         raise SettingsError(f"editor_port: 127.0.0.1 port {port} cannot be had: {error.strerror or error}") from error
     command = [sys.executable, "-m", "orchestrator.embedded", "--port", str(port), "--demo-model"]
@@ -51,7 +80,7 @@ async def embedded_backend(
         "embedded",
         command,
         ready=lambda: backend.alive(),
-        env=os.environ | dict(environment or {}),
+        env=inherited(environment or {}),
         start_deadline=_START_SECONDS,
         port=port,
     )

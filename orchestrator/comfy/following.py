@@ -138,13 +138,13 @@ class Following:
         # An entry may be of an earlier run of the same job: then the queue is asked first whether this one is over.
         entry = None if self.again else await self._wire.history(self.prompt_id)
         if entry is None:
-            running, waiting = await self._wire.queue()
-            if self.prompt_id in running and not self.begun:
+            queue = await self._wire.queue()
+            if self.prompt_id in queue.running and not self.begun:
                 # Its messages go to a socket that is gone, or come late: that it runs is worth telling all the same.
                 self._begin()
                 self._progressed = True
                 self._wake.set()
-            if self.prompt_id in running | waiting:
+            if self.prompt_id in queue.all:
                 return _Waiting()
             entry = await self._wire.history(self.prompt_id)
         return _Missing() if entry is None else _Ended(entry)

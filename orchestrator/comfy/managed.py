@@ -16,6 +16,7 @@ from pathlib import Path
 
 from orchestrator.comfy import tether
 from orchestrator.comfy.client import BackendClient
+from orchestrator.comfy.environment import inherited
 from orchestrator.comfy.installation import Installation
 from orchestrator.comfy.process import BackendProcess
 
@@ -43,7 +44,7 @@ class ManagedSetup:
     port: int = 0
     """On loopback; 0 takes a free one."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to that of this process."""
+    """Added to what it inherits of this process."""
 
     def prepare(self) -> None:
         """Makes the folders, without what an earlier life left in them, and writes the paths."""
@@ -98,7 +99,7 @@ async def managed_backend(setup: ManagedSetup) -> AsyncGenerator[BackendClient, 
         setup.name,
         setup.command(port, os.getpid()),
         ready=lambda: backend.alive(),
-        env=os.environ | {"PYTHONUNBUFFERED": "1"} | dict(setup.environment),
+        env=inherited({"PYTHONUNBUFFERED": "1", **setup.environment}),
         cwd=setup.installation.folder,
         start_deadline=_START_SECONDS,
         stop_deadline=_STOP_SECONDS,

@@ -89,6 +89,8 @@ class Pool:
         await place.backend.opened()
         place.learn(await place.backend.catalog())
         log.info('Backend "%s" is ready with %d node classes', place.backend.name, place.state.classes)
+        if place.backend.kind == "embedded":
+            log.info("Open %s in a browser to draw workflows", place.backend.url)
         fault = ""
         try:
             fault = await place.backend.out_of_use()

@@ -73,6 +73,18 @@ _PIECE = 1 << 18
 """Bytes of a picture that are handed to the socket at once."""
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A backend's queue: by its id each job as the queue lists it, with its graph."""
+
+    running: Mapping[str, object]
+    waiting: Mapping[str, object]
+
+    @property
+    def all(self) -> Mapping[str, object]:
+        return {**self.running, **self.waiting}
+
+
 class Wire:
     """One backend's HTTP API. Every method raises BackendLost when there is no usable answer."""
 
@@ -118,10 +130,10 @@ class Wire:
         entries = self._object(await self._get(f"/history/{prompt_id}"), "/history")
         return entries.get(prompt_id)
 
-    async def queue(self) -> tuple[frozenset[str], frozenset[str]]:
-        """The ids of the jobs that run, and of those that wait."""
+    async def queue(self) -> Listed:
+        """The jobs that run and that wait."""
         queue = self._object(await self._get("/queue"), "/queue")
-        return _ids(queue.get("queue_running")), _ids(queue.get("queue_pending"))
+        return Listed(_by_id(queue.get("queue_running")), _by_id(queue.get("queue_pending")))
 
     async def view(self, image: ImageRef) -> bytes:
         """The bytes of a picture."""
@@ -129,10 +141,6 @@ class Wire:
         status, data = await self._call("GET", "/view", query=query, deadline=self._limits.transfer)
         self._require_success(status, f"GET /view of {image.filename}")
         return data
-
-    async def queue_text(self) -> str:
-        """The whole of `GET /queue` as it comes, with the graphs of the jobs that run or wait."""
-        return (await self._get("/queue")).decode(errors="replace")
 
     async def upload(self, data: bytes, folder: str, name: str, kind: Literal["temp", "input"] = "temp") -> None:
         """POST /upload/image, below the folder of that kind. Raises GraphRejected when the picture is not taken."""
@@ -278,8 +286,8 @@ def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []
 
 
-def _ids(items: object) -> frozenset[str]:
-    return frozenset(str(item[1]) for item in _list(items) if isinstance(item, list) and len(item) > 1)
+def _by_id(items: object) -> Mapping[str, object]:
+    return {str(item[1]): item for item in _list(items) if isinstance(item, list) and len(item) > 1}
 
 
 def _around_file(kind: str, folder: str, name: str, boundary: str) -> tuple[bytes, bytes]:

@@ -1,4 +1,4 @@
-"""`orchestrator check`: whether settings, workflows, models' names and backends will do, and what to mend.
+"""`orchestrator check`: whether settings and what they name, workflows and backends will do, and what to mend.
 
 Exit status 0 when jobs can run, 1 when something keeps them from it, 2 when the service would not start.
 """
@@ -19,7 +19,7 @@ from orchestrator.comfy.inspection import Report, inspect
 from orchestrator.comfy.installation import Installation
 from orchestrator.comfy.known import KNOWN_VERSION
 from orchestrator.errors import SettingsError
-from orchestrator.parts import load_model_names, shelf_of
+from orchestrator.parts import load_model_names, require_usable, shelf_of
 from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.widgets.widget import Widget
 
@@ -28,8 +28,9 @@ _PROBE_SECONDS = 120.0
 
 
 def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Prints what was found. Raises SettingsError and WorkflowError for what stops the start."""
+    """Prints what was found. Raises SettingsError, StorageError and WorkflowError for what stops the start."""
     widgets = load_widgets(settings)
+    require_usable(settings)
     for sentence in load_model_names(settings).missing(shelf_of(settings).root):
         print(f"warning: models.yaml: {sentence}", file=sys.stderr)
     print(f"settings and {len(widgets)} workflows can be used: {', '.join(widgets)}")

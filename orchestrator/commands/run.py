@@ -40,6 +40,7 @@ from orchestrator.errors import (
     OrchestratorError,
     RequestError,
     ServiceUnreachable,
+    StorageError,
 )
 
 URL, KEY = "ORCHESTRATOR_URL", "ORCHESTRATOR_API_KEY"
@@ -78,11 +79,12 @@ async def _main(arguments: Sequence[str], options: argparse.Namespace) -> int:
             return 0
         widget = await client.widget(options.widget)
         options = _parser(widget).parse_args(arguments)
+        _require_place(options.output)
         job = await client.submit(widget.name, _values(widget, options), output_format=_format(options))
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, _task().cancel)
         try:
             await _follow(client, job)
-            await client.download(job.id, options.output)
+            await _write(client, job, options.output)
         except asyncio.CancelledError:
             _task().uncancel()
             await _cancel(client, job)
@@ -150,6 +152,23 @@ def _format(options: argparse.Namespace) -> Literal["png", "jpeg"]:
         case ".jpg" | ".jpeg":
             return "jpeg"
     raise InvalidParameters(f"{options.output} must end in .png or .jpg, which says what is written")
+
+
+def _require_place(output: Path) -> None:
+    """Before any work is done for it. Raises InvalidParameters."""
+    if output.is_dir() or not output.parent.is_dir():
+        raise InvalidParameters(f"{output} cannot be written: give a file in a folder that is there")
+    if not os.access(output if output.exists() else output.parent, os.W_OK):
+        raise InvalidParameters(f"{output} cannot be written: it is not yours to write")
+
+
+async def _write(client: AsyncClient, job: Job, output: Path) -> None:
+    """Raises StorageError, which says where the image still is."""
+    try:
+        await client.download(job.id, output)
+    except OSError as error:
+        where = f"the image is to be had under the job's link for a while: {client.url}/jobs/{job.id}"
+        raise StorageError(f"{output} cannot be written: {error.strerror}; {where}") from error
 
 
 async def _follow(client: AsyncClient, job: Job) -> None:

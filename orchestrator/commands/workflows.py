@@ -22,15 +22,15 @@ def register(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", folder: Folder
 ) -> list[argparse.ArgumentParser]:
     """Adds `workflows` and its commands; answers those that take the options of settings."""
-    workflows = commands.add_parser("workflows", help="for artists: look at and publish what the editor saved")
+    workflows = commands.add_parser("workflows", help="for artists: look at and publish what the editor exported")
     actions = workflows.add_subparsers(required=True)
     convert = actions.add_parser("convert", help="print the graph that a saved workflow runs as, in the API format")
-    convert.add_argument("file", type=Path, help="a workflow as the editor's Save writes it")
+    convert.add_argument("file", type=Path, help="a workflow as the editor's File → Export writes it")
     convert.add_argument("--catalogue", type=Path, help="node classes: a backend's answer to GET /object_info")
     convert.set_defaults(run=_convert)
     new = actions.add_parser("new", help="make a widget of a saved workflow: proposes its parameters")
     new.add_argument("name", help="what callers ask for: a-z, 0-9, - and _")
-    new.add_argument("file", type=Path, help="a workflow as the editor's Save writes it")
+    new.add_argument("file", type=Path, help="a workflow as the editor's File → Export writes it")
     new.set_defaults(run=lambda options: _new(options, folder(options)))
     check = actions.add_parser("check", help="say what is wrong with the widgets, or with those named")
     check.add_argument("name", nargs="*", help="a widget; all of them if none is named")
@@ -42,12 +42,18 @@ def register(
 
 def _new(options: argparse.Namespace, folder: Path) -> int:
     made = creation.create(folder, options.name, options.file, _catalog(options.catalogue))
-    path, parameters = folder / options.name, made.proposal.parameters
+    path, parameters = _from_here(folder / options.name), made.proposal.parameters
     print(f"{path} is made, with {len(parameters)} parameters: {', '.join(parameters)}.")
-    for sentence in made.sentences():
+    for sentence in made.sentences:
         print(sentence)
     print(f"Now edit {path / 'widget.yaml'}; 'orchestrator workflows check {options.name}' says what does not fit:")
     return _check(argparse.Namespace(name=[options.name], catalogue=options.catalogue), folder)
+
+
+def _from_here(path: Path) -> Path:
+    """The path as one would type it: relative where it lies below the folder that one works in."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _check(options: argparse.Namespace, folder: Path) -> int:

@@ -14,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from orchestrator.client import AsyncClient, Job, Running, Succeeded
+from orchestrator.errors import SettingsError
 
 VALUES: Mapping[str, str] = {
     "model": "demo",
@@ -26,6 +27,23 @@ VALUES: Mapping[str, str] = {
 
 _START_SECONDS = 180.0
 _SCALE, _GAP = 2, 16
+
+
+def folder_of(data: Path) -> Path:
+    """The demo's own data folder in the operator's, since a service may be running on that; the models are the same.
+
+    Raises SettingsError.
+    """
+    folder, shelf = data / "demo", data / "models"
+    try:
+        for path in (data, folder):
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shelf.mkdir(exist_ok=True)
+        if not (folder / "models").is_symlink():
+            (folder / "models").symlink_to(Path("..") / "models")
+    except OSError as error:
+        raise SettingsError(f"data: the folder {folder} cannot be used: {error.strerror or error}") from error
+    return folder
 
 
 async def run(url: str, output: Path) -> None:

@@ -18,6 +18,10 @@ _GREY_LATENT = (0.8223, -0.6876, 0.6364, 0.1380)
 """Mid-grey in Stable Diffusion 1.5's latent space, in the model's scale."""
 
 
+_TOGETHER = 2
+"""Texts in one evaluation, so that a prompt of many parts takes no more memory than one beside its negative."""
+
+
 @dataclass(frozen=True)
 class Inpaint:
     """What stays: `mask` is 1 where the picture may change, [batch, 4, h, w] like `latent`.
@@ -66,16 +70,21 @@ class Guidance:
     """What an inpainting UNet reads beside the latent: mask and surroundings, [batch, 5, h, w]."""
 
     def noises(self, x: Tensor, sigma: Tensor, texts: Sequence[Tensor]) -> list[Tensor]:
-        """The noise for each text; texts of one length are evaluated together."""
-        self.check()
+        """The noise for each text, evaluated two at a time where those are of one length."""
         scaled = x / (sigma**2 + 1).sqrt()
         if self.beside is not None:
             scaled = torch.cat([scaled, self.beside], 1)
         timestep = self.levels.timestep(sigma.reshape(-1)[:1])
-        if len({text.shape for text in texts}) == 1:
-            together = torch.cat([scaled] * len(texts))
-            return list(self._evaluate(together, timestep, torch.cat(list(texts))).chunk(len(texts)))
-        return [self._evaluate(scaled, timestep, text) for text in texts]
+        noises: list[Tensor] = []
+        for first in range(0, len(texts), _TOGETHER):
+            self.check()
+            group = texts[first : first + _TOGETHER]
+            if len({text.shape for text in group}) == 1:
+                together = torch.cat([scaled] * len(group))
+                noises += self._evaluate(together, timestep, torch.cat(list(group))).chunk(len(group))
+            else:
+                noises += [self._evaluate(scaled, timestep, text) for text in group]
+        return noises
 
     def guided_noise(self, x: Tensor, sigma: Tensor, negative: Tensor, positive: Tensor, scale: float) -> Tensor:
         """The noise of the positive text, led away from that of the negative one."""

@@ -31,6 +31,7 @@ class ModelRoutes:
             ("GET", "/experiment/models/{kind}", self.files),
             ("GET", "/view_metadata/{kind}", self.metadata),
             ("GET", "/embeddings", self.embeddings),
+            ("GET", "/internal/folder_paths", self.shown_places),
         ]
 
     async def kinds(self, request: web.Request) -> web.Response:
@@ -43,6 +44,10 @@ class ModelRoutes:
         return web.json_response(
             [{"name": kind, "folders": [str(self._folders.models / kind)]} for kind in MODEL_KINDS]
         )
+
+    async def shown_places(self, request: web.Request) -> web.Response:
+        """Where the editor says that a missing model belongs: enough to find it, not where the folder itself lies."""
+        return web.json_response({kind: [f"models/{kind}"] for kind in MODEL_KINDS})
 
     async def files(self, request: web.Request) -> web.Response:
         kind = _kind(request)

@@ -50,6 +50,7 @@ _TURNS = {
 
 _WITH_ALPHA = frozenset({"RGBA", "RGBa", "LA", "La", "PA"})
 _DEEP_GRAY = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I"})
+_ALPHA = [255 if value > 128 else 0 for value in range(256)]
 
 
 def decode_picture(data: bytes, field: str, max_pixels: int) -> Image.Image:
@@ -70,8 +71,8 @@ def is_untouched(image: Image.Image) -> bool:
 def decode_mask(data: bytes, field: str, max_pixels: int) -> Image.Image:
     """The file as an upright gray picture, 255 where to repaint: its alpha if that varies, else its luma.
 
-    An alpha that is the same everywhere says nothing and is left out (A1111 would take it for the mask). Raises
-    InvalidParameters naming `field`.
+    The alpha is binary, cut above 128 as A1111 v1.10.1 does (`modules/processing.py` 90-98). One that is the same
+    everywhere says nothing and is left out (A1111 would take it for the mask). Raises InvalidParameters naming `field`.
     """
     with _complaints(field):
         image = _upright(data, field, max_pixels)
@@ -80,7 +81,7 @@ def decode_mask(data: bytes, field: str, max_pixels: int) -> Image.Image:
             alpha = image.getchannel("A")
             low, high = alpha.getextrema()
             if low != high:
-                return alpha
+                return alpha.point(_ALPHA)
             image = image.convert("RGB")
         return image if image.mode == "L" else _to_rgb(image, field).convert("L")
 

@@ -9,7 +9,7 @@ import errno
 import re
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -35,15 +35,20 @@ class InputFiles:
         self._limit = limit_bytes
 
     async def keep(self, job_id: str, pictures: Mapping[str, bytes]) -> None:
-        """Writes the job's pictures; they stay until `drop`. Raises StorageFull or StorageError."""
+        """Writes the job's pictures; they stay until `drop`, also those that came before a failure.
+
+        What is there already is left alone: a job that another request hands in may be reading it. Raises StorageFull
+        or StorageError.
+        """
         if pictures:
             await asyncio.to_thread(self._write, job_id, pictures)
 
-    async def read(self, job_id: str, name: str) -> bytes:
-        """One of the job's pictures. Raises StorageError."""
-        path = self._path(job_id) / _checked(_NAME, name)
+    async def read(self, job_id: str, names: Sequence[str]) -> dict[str, bytes]:
+        """These of the job's pictures, by name. Raises StorageError."""
+        folder = self._path(job_id)
+        paths = {name: folder / _checked(_NAME, name) for name in names}
         try:
-            return await asyncio.to_thread(path.read_bytes)
+            return await asyncio.to_thread(lambda: {name: path.read_bytes() for name, path in paths.items()})
         except OSError as error:
             raise StorageError(f"A picture of the job is gone: {error}") from error
 
@@ -83,9 +88,12 @@ class InputFiles:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name, data in pictures.items():
-                (folder / _checked(_NAME, name)).write_bytes(data)
+                file = folder / _checked(_NAME, name)  # named by what is in it
+                if not file.exists():
+                    fresh = file.with_suffix(".part")
+                    fresh.write_bytes(data)
+                    fresh.replace(file)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull from error
             raise StorageError(f"The job's pictures could not be written: {error}") from error

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from orchestrator.images.picture import Mask, wrong
 
 _CELL = 8
+_ALL_TRUE = np.frombuffer(np.ones(_CELL, np.bool_), np.uint64)[0]
 _BLOCK, _TILE = 16, 32
 """Output rows and columns of one matrix product. Rows, because the matrices are banded and whole products would mostly
 multiply zeros; columns, because so small a product stays on this thread: OpenBLAS' own threads wait by spinning, which
@@ -42,14 +43,12 @@ def latent_cells(region: NDArray[np.bool_], *, blur: int, invert: bool, padding:
     return int(np.count_nonzero(cells * 255 + 0.5 >= 128))
 
 
-def require_latent_mask(
-    mask: Mask, *, blur: int, invert: bool, padding: int | None = None, field: str | None = None
-) -> None:
-    """Raises InvalidParameters naming the mask (or `field`) if a run with it would repaint nothing.
+def require_latent_mask(mask: Mask, *, blur: int, invert: bool, padding: int | None = None) -> None:
+    """Raises InvalidParameters naming the mask if a run with it would repaint nothing.
 
     Takes up to 200 ms for 12 megapixels: call it in `PictureThreads`.
     """
-    name = field or mask.field
+    name = mask.field
     painted = bool(mask.region.all()) if invert else not mask.region.any()
     if painted and invert:
         message = "The whole mask is white and inpainting_mask_invert is 1, so nothing is repainted; set it to 0."
@@ -76,8 +75,9 @@ def keeps_surely(region: NDArray[np.bool_], *, blur: int, invert: bool) -> bool:
     high, wide = region.shape[0] // _CELL, region.shape[1] // _CELL
     if min(high, wide) < side:
         return False
-    blocks = region[: high * _CELL, : wide * _CELL].reshape(high, _CELL, wide, _CELL)
-    whole = ~blocks.any(axis=(1, 3)) if invert else blocks.all(axis=(1, 3))
+    # Eight pixels of a row are one word, which numpy compares twenty times as fast as it asks all eight.
+    words = np.ascontiguousarray(region[: high * _CELL, : wide * _CELL]).view(np.uint64).reshape(high, _CELL, wide)
+    whole = (words == (0 if invert else _ALL_TRUE)).all(axis=1)
     sums = np.zeros((high + 1, wide + 1), np.int64)
     sums[1:, 1:] = whole.cumsum(axis=0).cumsum(axis=1)
     squares = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]

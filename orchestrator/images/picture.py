@@ -12,7 +12,7 @@ from orchestrator.errors import FieldError, InvalidParameters
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that was decoded to its last pixel, oriented, flattened on white, and has no metadata.
+    """A picture that was read to its last pixel, oriented, flattened on white, and has no metadata.
 
     Encoded anew, unless it came as just such a PNG.
     """

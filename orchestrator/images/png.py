@@ -20,15 +20,19 @@ _BAND_BYTES = 1 << 20
 # Below this, storing beats compressing on any link faster than 300 Mbit/s, and a picture is at most 6 MB.
 _STORED_PIXELS = 2_000_000
 _FILTER_UP = 2
+_LAST_FILTER = 4
 _ESSENTIAL = frozenset({b"IHDR", b"IDAT", b"IEND"})
+_HARMLESS = frozenset({b"pHYs", b"sRGB", b"gAMA"})
+"""They say how large and how bright the pixels are meant, which nobody here heeds."""
 _KEPT = _ESSENTIAL | {b"PLTE", b"tRNS"}
 
 
 def encode_png(image: Image.Image) -> bytes:
-    """`image` (mode L or RGB) as an 8-bit PNG without metadata: stored below 2 megapixels, compressed lightly above."""
+    """`image` (mode L or RGB) as an 8-bit PNG without metadata; stored if RGB below 2 megapixels, else deflated."""
     colour_type, channels = _COLOUR_TYPES[image.mode]
     width, height = image.size
-    level = 0 if width * height < _STORED_PIXELS else 1
+    # Gray ones are masks, a kilobyte instead of 260 for 512x512: quicker to keep and to send.
+    level = 0 if image.mode == "RGB" and width * height < _STORED_PIXELS else 1
     deflate = zlib.compressobj(level, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
     out = io.BytesIO()
     out.write(SIGNATURE)
@@ -65,6 +69,38 @@ def plain_png(data: bytes) -> bytes | None:
         return None
     plain = _with_chunks(data, _ESSENTIAL)
     return plain if len(plain) <= height * (3 * width + 1) + _BAND_BYTES else None
+
+
+def verified_png(data: bytes, max_pixels: int) -> tuple[bytes, int, int] | None:
+    """What `plain_png` gives and its width and height, for a PNG that it would give it for; None where that is open.
+
+    Inflated to the last byte, with every checksum and every row's filter looked at, but not decoded to pixels, which
+    nobody needs: two thirds of the time. Only for pictures below 2 megapixels, and without any chunk that might turn or
+    describe the picture: those are for a decoder.
+    """
+    try:
+        chunks = list(_chunks(data))
+    except ValueError:
+        return None
+    kind, start, end = chunks[0]
+    if kind != b"IHDR" or end - start != 25 or not {kind for kind, _, _ in chunks} <= _ESSENTIAL | _HARMLESS:
+        return None
+    width, height, *form = struct.unpack_from(">IIBBBBB", data, start + 8)
+    if form != [8, 2, 0, 0, 0] or not 0 < width * height < min(_STORED_PIXELS, max_pixels + 1):
+        return None
+    view, row = memoryview(data), 1 + 3 * width
+    if any(zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]) for _, start, end in chunks):
+        return None
+    inflate = zlib.decompressobj()
+    try:
+        packed = b"".join(view[start + 8 : end - 4] for kind, start, end in chunks if kind == b"IDAT")
+        rows = inflate.decompress(packed, height * row + 1)
+    except zlib.error:
+        return None
+    if not inflate.eof or len(rows) != height * row or max(rows[::row]) > _LAST_FILTER:
+        return None
+    plain = plain_png(data)
+    return None if plain is None else (plain, width, height)
 
 
 def _with_chunks(data: bytes, kinds: frozenset[bytes], texts: Mapping[str, str] = MappingProxyType({})) -> bytes:

@@ -13,7 +13,7 @@ from orchestrator.images.fetch import Fetcher
 from orchestrator.images.guard import AddressGuard, Network
 from orchestrator.images.inline import file_bytes, scheme_of
 from orchestrator.images.picture import Mask, Picture, digest_of, wrong
-from orchestrator.images.png import encode_png, plain_png
+from orchestrator.images.png import encode_png, plain_png, verified_png
 from orchestrator.images.threads import PictureThreads
 
 __all__ = ["Mask", "Picture", "PictureSource"]
@@ -76,15 +76,32 @@ class PictureSource:
         file = await self._file(content, field)
         return await self._in_thread(field, lambda: self._picture(file(), field))
 
-    async def read_mask(self, content: str | bytes, field: str, size: tuple[int, int]) -> Mask:
-        """The mask that `content` is or points to, binary, resized to its picture's `size` (width, height).
+    async def read_mask(self, content: str | bytes, field: str) -> Mask:
+        """The mask that `content` is or points to, binary (128 and up is 255), as large as it came; for `fit_mask`.
 
-        Binary first (128 and up is 255), so that soft or JPEG edges do not depend on the sizes; then LANCZOS as A1111
-        resizes masks, and 128 again. Nearest would lose thin lines when shrinking and leave stairs when enlarging.
-        Raises InvalidParameters naming `field`, also when its aspect ratio is more than 1 % off the picture's.
+        Apart from that, so that it can be read while its picture is. Raises InvalidParameters naming `field`.
         """
         file = await self._file(content, field)
-        return await self._in_thread(field, lambda: self._mask(file(), field, size))
+        return await self._in_thread(field, lambda: _mask(_binary(decode_mask(file(), field, self._max_pixels)), field))
+
+    async def fit_mask(
+        self, drawn: Mask, size: tuple[int, int], check: Callable[[Mask], None] = lambda _: None
+    ) -> Mask:
+        """The mask of `read_mask`, resized to its picture's `size` (width, height); `check`, called in a thread,
+        may refuse it.
+
+        Binary first, so that soft or JPEG edges do not depend on the sizes; then LANCZOS as A1111 resizes masks, and
+        128 again. Nearest would lose thin lines when shrinking and leave stairs when enlarging.
+        Raises InvalidParameters naming the mask when its aspect ratio is more than 1 % off the picture's, and what
+        `check` raises.
+        """
+
+        def fitted() -> Mask:
+            mask = _fitted(drawn, size)
+            check(mask)
+            return mask
+
+        return await self._in_thread(drawn.field, fitted)
 
     async def _file(self, content: str | bytes, field: str) -> Callable[[], bytes]:
         """How to get at the picture file, to be called in a thread: what is inline has still to be decoded."""
@@ -105,19 +122,28 @@ class PictureSource:
             raise wrong(field, "Decoding the picture took too long; send a smaller or simpler one.") from error
 
     def _picture(self, data: bytes, field: str) -> Picture:
+        verified = verified_png(data, self._max_pixels)
+        if verified is not None:
+            png, width, height = verified
+            return Picture(field, width, height, png, digest_of(png))
         image = decode_picture(data, field, self._max_pixels)
         # A file that needs no change goes on as it came: that is quicker, and less to send than stored pixels.
         png = (plain_png(data) if is_untouched(image) else None) or encode_png(image)
         return Picture(field, image.width, image.height, png, digest_of(png))
 
-    def _mask(self, data: bytes, field: str, size: tuple[int, int]) -> Mask:
-        image = decode_mask(data, field, self._max_pixels)
-        _check_aspect(image.size, size, field)
-        image = _binary(image)
-        if image.size != size:
-            image = _binary(image.resize(size, Image.Resampling.LANCZOS))
-        png = encode_png(image)
-        return Mask(field, image.width, image.height, png, digest_of(png), np.asarray(image) > 0)
+
+def _mask(image: Image.Image, field: str) -> Mask:
+    png = encode_png(image)
+    return Mask(field, image.width, image.height, png, digest_of(png), np.asarray(image) > 0)
+
+
+def _fitted(drawn: Mask, size: tuple[int, int]) -> Mask:
+    here = (drawn.width, drawn.height)
+    _check_aspect(here, size, drawn.field)
+    if here == size:
+        return drawn
+    image = Image.fromarray(drawn.region.astype(np.uint8) * np.uint8(255))
+    return _mask(_binary(image.resize(size, Image.Resampling.LANCZOS)), drawn.field)
 
 
 def _binary(image: Image.Image) -> Image.Image:

@@ -104,8 +104,9 @@ class Outbox(Protocol):
     Every method raises StorageError.
     """
 
-    async def due(self, most: int) -> Sequence[str]:
-        """The ids of at most so many jobs whose webhooks are to be told now, the longest due first."""
+    async def due(self, most: int, each: int | None = None) -> Sequence[str]:
+        """The ids of at most so many jobs whose webhooks are to be told now, at most `each` of one owner: owners by
+        turns, of each the longest due first."""
 
     async def delivered(self, job_id: str, answer: str) -> None:
         """It was told; `answer` says in words what came of it."""

@@ -5,6 +5,7 @@ All of it can be written as JSON and read back, so that any engine can keep it. 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, Self
 
 from pydantic import TypeAdapter
@@ -244,8 +245,10 @@ def spec_to_json(spec: JobSpec) -> bytes:
     return _SPECS.dump_json(spec)
 
 
-def spec_from_json(text: str | bytes) -> JobSpec:
-    """Raises ValueError for what `spec_to_json` did not write."""
+# A spec never changes, and its lease and all who wait for the job read it within seconds.
+@lru_cache(maxsize=64)
+def spec_from_json(text: bytes) -> JobSpec:
+    """Not to be changed, for the same text gives the same. Raises ValueError for what `spec_to_json` did not write."""
     return _SPECS.validate_json(text)
 
 
@@ -270,5 +273,5 @@ def timings_from_json(text: str | bytes) -> Timings:
 
 
 def happening_to_json(happening: Happening) -> bytes:
-    """UTF-8, without what is not known."""
-    return _HAPPENINGS.dump_json(happening, exclude_none=True)
+    """UTF-8; what is not known is null."""
+    return _HAPPENINGS.dump_json(happening)

@@ -49,8 +49,11 @@ class Listeners:
 
     def tell(self, job_id: str, created: float, happening: Happening) -> None:
         """Hands it to all who listen. What is told after the end is dropped."""
-        if job_id in self._ended:
-            return
+        ended = self._ended.get(job_id)
+        if ended is not None:
+            if ended.created == created:
+                return
+            del self._ended[job_id]  # that job is forgotten, and its id, which follows from a key, is another's now
         story = self._unfinished.setdefault(job_id, _Story(created))
         number = self.number(job_id, created)
         if isinstance(happening, Preview):
@@ -70,7 +73,7 @@ class Listeners:
 
     def number(self, job_id: str, created: float) -> int:
         """What the next event is numbered."""
-        story = self._unfinished.get(job_id) or self._ended.get(job_id)
+        story = self._story(job_id, created)
         last = story.events[-1].number if story and story.events else 0
         shown = story.preview.number if story and story.preview else 0
         return max(last + 1, shown + 1, number_at(created, self._clock()))
@@ -90,9 +93,9 @@ class Listeners:
         """True while somebody wants the job's previews."""
         return job_id in self._watchers
 
-    def since(self, job_id: str, number: int, previews: bool = False) -> list[Event]:
+    def since(self, job_id: str, created: float, number: int, previews: bool = False) -> list[Event]:
         """The events after that number, as far as they are remembered; with `previews` also the newest of those."""
-        story = self._unfinished.get(job_id) or self._ended.get(job_id)
+        story = self._story(job_id, created)
         if story is None:
             return []
         shown = [story.preview] if previews and story.preview is not None else []
@@ -112,8 +115,9 @@ class Listeners:
         self, job_id: str, created: float, number: int, seconds: float, previews: bool = False
     ) -> list[Event]:
         """The events after that number, as soon as there is one; none when the `seconds` are over."""
-        if job_id in self._ended or self.since(job_id, number, previews):
-            return self.since(job_id, number, previews)
+        told = self.since(job_id, created, number, previews)
+        if told or (job_id in self._ended and self._story(job_id, created) is not None):
+            return told
         story = self._unfinished.setdefault(job_id, _Story(created))
         future = asyncio.get_running_loop().create_future()
         story.waiting.add(future)
@@ -128,7 +132,12 @@ class Listeners:
             story.watching.discard(future)
             if not story.events and not story.waiting and self._unfinished.get(job_id) is story:
                 del self._unfinished[job_id]
-        return self.since(job_id, number, previews)
+        return self.since(job_id, created, number, previews)
+
+    def _story(self, job_id: str, created: float) -> _Story | None:
+        """Of the job that was created then; one before it may have had the same id."""
+        story = self._unfinished.get(job_id) or self._ended.get(job_id)
+        return story if story is not None and story.created == created else None
 
 
 def _wake(listeners: Iterable["asyncio.Future[None]"]) -> None:

@@ -71,7 +71,7 @@ class Field {
   }
 
   complain(message) {
-    this.error.textContent = message ? `${this.name} ${message}` : "";
+    this.error.textContent = message ? `${this.name.replaceAll("_", " ")} ${message}` : "";
     this.error.hidden = !message;
     if (message) this.control.setAttribute("aria-invalid", "true");
     else this.control.removeAttribute("aria-invalid");

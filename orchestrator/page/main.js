@@ -6,7 +6,7 @@ import { announce, byId, make, save } from "./element.js";
 import { Form } from "./form.js";
 import { History } from "./history.js";
 import { Run } from "./run.js";
-import { hasEnded, Problem, Service } from "./service.js";
+import { hasEnded, Problem, Service, Unreachable } from "./service.js";
 import { showResult } from "./result.js";
 import { Store } from "./store.js";
 
@@ -21,6 +21,8 @@ let widgets = [];
 let widget = null;
 let form = null;
 let current = null; // the run on its way
+let isRunning = false; // also while a run is made ready
+let choice = 0; // counts, so that a slow answer does not take the place of a later one
 let shown = null; // the id of the run on the stage
 
 await start();
@@ -38,7 +40,9 @@ async function start() {
     byId("widget").disabled = false;
     await choose(asked.get("widget") ?? widgets[0]?.name);
     const unfinished = store.all().find((run) => !hasEnded(run));
-    if (unfinished) await follow(unfinished);
+    if (!unfinished) return;
+    if (unfinished.widget === widget.name) await form.fill(unfinished.values, unfinished.files);
+    await follow(unfinished);
   });
 }
 
@@ -84,8 +88,10 @@ async function trying(deed) {
         complaint = service.key ? fault.message : null;
         if (await askForKey(service, complaint)) continue;
       }
-      console.debug(fault);
-      return complain(fault instanceof Problem ? worded(fault) : "The service cannot be reached. Is it running?");
+      if (fault instanceof Problem) return complain(worded(fault));
+      if (fault instanceof Unreachable) return complain(fault.message);
+      complain("This page has made a mistake; the browser's console tells which. Load it anew to go on.");
+      throw fault;
     }
   }
 }
@@ -100,9 +106,12 @@ function complain(text) {
   byId("alert").hidden = !text;
 }
 
+/** Shows a widget's form; false if another was chosen meanwhile. */
 async function choose(name, byHand = false) {
+  const mine = ++choice;
   const entry = widgets.find((one) => one.name === name) ?? widgets[0];
   const schema = await service.schema(entry.name);
+  if (mine !== choice) return false;
   const kept = form?.surfaces[0]?.file;
   widget = entry;
   form = new Form(schema, known);
@@ -113,7 +122,8 @@ async function choose(name, byHand = false) {
   byId("fields").replaceChildren(...form.elements());
   byId("input").replaceChildren(...form.surfaces.map((surface) => surface.element));
   byId("tab-input").parentElement.hidden = form.surfaces.length === 0;
-  byId("run").disabled = byId("curl").disabled = Boolean(current);
+  byId("run").disabled = isRunning;
+  byId("curl").disabled = false;
   if (kept && form.surfaces[0]) await form.surfaces[0].open(kept);
   if (!shown && !current) byId("result").replaceChildren(make("p", { class: "note" }, "Your picture appears here."));
   turnTo(form.surfaces.length && !current ? "input" : "result");
@@ -121,6 +131,7 @@ async function choose(name, byHand = false) {
   if (byHand) window.history.pushState(null, "", address);
   else window.history.replaceState(null, "", address);
   if (name !== entry.name) complain(`There is no widget “${name}”; this is ${entry.title}.`);
+  return true;
 }
 
 function turnTo(name) {
@@ -132,18 +143,21 @@ function turnTo(name) {
 }
 
 async function run() {
-  if (current) return;
+  if (isRunning || !form) return;
   const lacks = form.lacks();
   if (lacks.length) return refuse("Not sent: some settings cannot be used.", lacks);
-  const [values, files] = [form.values(), await form.files()];
+  setRunning(true); // before anything is waited for: a second click is no second run
+  const { name, title } = widget;
+  const values = form.values();
   const picture = form.surfaces[0]?.picture.name;
   form.complain([]);
-  current = new Run(service, { widget: widget.name, title: widget.title, values, files, before: files[picture] ?? null });
-  stage(current.progress.element);
   try {
-    await current.submit(TYPE);
-    await store.put(current.record);
-    await finish(current);
+    const files = await form.files();
+    const mine = (current = new Run(service, { widget: name, title, values, files, before: files[picture] ?? null }));
+    stage(mine);
+    await mine.submit(TYPE);
+    await store.put(mine.record);
+    await finish(mine);
   } catch (fault) {
     unstage();
     if (!(fault instanceof Problem) || !fault.fields.length) throw fault;
@@ -153,10 +167,11 @@ async function run() {
 
 /** Goes on with a run that an earlier life of the page began. */
 async function follow(record) {
-  current = new Run(service, record);
-  stage(current.progress.element);
+  const mine = (current = new Run(service, record));
+  setRunning(true);
+  stage(mine);
   try {
-    await finish(current);
+    await finish(mine);
   } catch (fault) {
     unstage();
     if (!(fault instanceof Problem) || fault.status !== 404) throw fault;
@@ -180,13 +195,13 @@ async function finish(run) {
 function refuse(text, complaints) {
   const others = form.complain(complaints);
   if (form.stageIsWrong) turnTo("input");
-  complain([text, ...others].join(" "));
+  const isTold = complaints.length > others.length;
+  complain([isTold ? "Not run: see what stands beside the settings." : text, ...others].join(" "));
 }
 
-function stage(element) {
-  setRunning(true);
-  byId("result").replaceChildren(element);
-  shown = current.record.id;
+function stage(run) {
+  byId("result").replaceChildren(run.progress.element);
+  shown = run.record.id;
   turnTo("result");
   if (byId("stage").getBoundingClientRect().top < 0) byId("stage").scrollIntoView();
 }
@@ -199,7 +214,8 @@ function unstage() {
   if (form.surfaces.length) turnTo("input");
 }
 
-function setRunning(isRunning) {
+function setRunning(is) {
+  isRunning = is;
   byId("run").textContent = isRunning ? "Running…" : "Run";
   byId("run").disabled = isRunning;
 }
@@ -207,7 +223,7 @@ function setRunning(isRunning) {
 function show(record) {
   if (current && record.id === current.record.id) {
     byId("result").replaceChildren(current.progress.element);
-  } else if (!hasEnded(record) && !current) {
+  } else if (!hasEnded(record) && !isRunning) {
     return trying(() => follow(record));
   } else {
     const actions = { repaint, reuse, keepSeed, curl: copyRun, workflow: saveWorkflow };
@@ -220,14 +236,14 @@ function show(record) {
 }
 
 async function repaint(record) {
-  if (widget.name !== record.widget) await choose(record.widget, true);
+  if (widget.name !== record.widget && !(await choose(record.widget, true))) return;
   const type = record.result.type;
   await form.surfaces[0].open(new File([record.result], `${record.widget}-result.${type === "image/png" ? "png" : "jpg"}`, { type }));
   turnTo("input");
 }
 
 async function reuse(record) {
-  if (widget.name !== record.widget) await choose(record.widget, true);
+  if (widget.name !== record.widget && !(await choose(record.widget, true))) return;
   await form.fill(record.values, record.files);
   if (form.surfaces.length) turnTo("input");
 }
@@ -244,7 +260,8 @@ async function copyForm() {
 }
 
 function copyRun(record) {
-  const seeded = record.seed == null || record.values.seed !== "-1" ? {} : { seed: String(record.seed) };
+  const isDrawn = record.seed != null && ["-1", undefined].includes(record.values.seed);
+  const seeded = isDrawn ? { seed: String(record.seed) } : {};
   return copyCommand(record.widget, { ...record.values, ...seeded }, record.files, TYPE);
 }
 

@@ -25,8 +25,10 @@ export class Progress {
     if (event.kind === "preview") return this.#show(event);
     const { text, done, heard } = described(event);
     this.text.textContent = text;
-    if (done === null) this.bar.removeAttribute("value");
-    else this.bar.value = done;
+    // What was reached stays while nobody knows more, as after the last step; a bar that goes back tells nothing.
+    if (done !== null) this.bar.value = done;
+    else if (event.kind !== this.kind) this.bar.removeAttribute("value");
+    this.kind = event.kind;
     if (heard !== this.heard) announce((this.heard = heard));
   }
 
@@ -71,9 +73,10 @@ function fetching({ model, received_bytes: received = 0, total_bytes: total, sec
   return { text: `Fetching model ${model}: ${much}${rest}`, done: total ? received / total : null };
 }
 
-function running({ node, step = 0, steps = 0, nodes = 0, nodes_done: done = 0 }) {
+function running({ node, step = 0, steps = 0 }) {
   const where = node || "Starting";
-  if (steps <= 1) return { text: `${where}…`, done: nodes ? done / nodes : null, heard: "Running" };
+  // How much of the time the nodes without steps take, nobody knows.
+  if (steps <= 1) return { text: `${where}…`, done: null, heard: "Running" };
   const quarter = Math.floor((4 * step) / steps) * 25;
   return { text: `${where}: step ${step} of ${steps}`, done: step / steps, heard: `Painting, ${quarter} %` };
 }

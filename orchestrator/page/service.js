@@ -17,6 +17,13 @@ export class Problem extends Error {
   }
 }
 
+/** No answer came at all. */
+export class Unreachable extends Error {
+  constructor() {
+    super("The service cannot be reached. Is it running?");
+  }
+}
+
 /** True when the job has ended. */
 export const hasEnded = (job) => ENDED.includes(job.state);
 
@@ -78,7 +85,7 @@ export class Service {
 
   /** The image behind a link that needs no key; null when it has expired. */
   async image(address) {
-    const answer = await fetch(address);
+    const answer = await reach(address);
     return answer.ok ? answer.blob() : null;
   }
 
@@ -111,13 +118,13 @@ export class Service {
         for await (const told of readEvents(answer.body)) {
           failures = 0;
           last = told.id ?? last;
-          const event = { ...JSON.parse(told.data), kind: told.event };
+          const event = { ...parsed(told.data), kind: told.event };
           yield event;
           if (ENDED.includes(event.kind)) return;
         }
       } catch (fault) {
         if (fault instanceof Problem && fault.status < 500) throw fault;
-        if (failures >= 30) throw fault;
+        if (failures >= 30) throw fault instanceof Problem ? fault : new Unreachable();
       }
       await sleep(PAUSES[Math.min(failures++, PAUSES.length - 1)]);
     }
@@ -125,17 +132,30 @@ export class Service {
 
   async #json(address, options) {
     const answer = await this.#fetch(address, options);
-    return answer.json();
+    return parsed(await answer.text());
   }
 
   async #fetch(address, options = {}) {
     const headers = { ...options.headers };
     if (this.#key) headers.Authorization = `Bearer ${this.#key}`;
-    const answer = await fetch(`./${address}`, { ...options, headers, cache: "no-store" });
+    const answer = await reach(`./${address}`, { ...options, headers, cache: "no-store" });
     if (answer.ok) return answer;
     const body = await answer.json().catch(() => ({}));
     throw new Problem(answer.status, body, answer.headers.get("Retry-After"));
   }
+}
+
+async function reach(address, options) {
+  try {
+    return await fetch(address, options);
+  } catch {
+    throw new Unreachable();
+  }
+}
+
+/** JSON in which a seed too large for a number of this language, whose last digits would be lost, is text. */
+function parsed(text) {
+  return JSON.parse(text.replace(/("seed":\s*)(\d{16,})/g, '$1"$2"'));
 }
 
 function sleep(milliseconds) {

@@ -191,7 +191,7 @@ export class Surface extends EventTarget {
   /** Shows a complaint beside the picture or the mask, or takes it away. */
   complain(name, message) {
     const place = this.errors[name];
-    place.textContent = message ? `${name} ${message}` : "";
+    place.textContent = message ? `${name.replaceAll("_", " ")} ${message}` : "";
     place.hidden = !message;
     const control = name === this.picture.name ? this.input : this.canvas;
     if (message) control.setAttribute("aria-invalid", "true");

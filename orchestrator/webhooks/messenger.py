@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 DELAYS = (5.0, 30.0, 300.0, 1800.0, 7200.0, 18000.0, 28800.0, 28800.0)
 """Seconds before each further try, 23.6 hours in all, as Standard Webhooks proposes; give or take a tenth."""
 _AT_ONCE = 32
+_OF_ONE = 16
+"""Of those, how many one caller's may be, so that receivers of its which hang do not hold up those of others."""
 _LOOK_SECONDS = 0.5
 
 Describe = Callable[[Job], Mapping[str, object]]
@@ -68,8 +70,8 @@ class Messenger:
         """Until cancelled. Raises StorageError when the outbox cannot be read."""
         try:
             while True:
-                room = _AT_ONCE - len(self._under_way)
-                for job_id in await self.outbox.due(room + len(self._under_way)) if room else ():
+                # What is under way is due, too, and counts among its caller's.
+                for job_id in await self.outbox.due(_AT_ONCE, _OF_ONE) if len(self._under_way) < _AT_ONCE else ():
                     if job_id not in self._under_way and len(self._under_way) < _AT_ONCE:
                         self._begin(job_id)
                 await asyncio.sleep(_LOOK_SECONDS)

@@ -66,13 +66,15 @@ class Sender:
         self._timeout = timeout
         self._headers = {"User-Agent": user_agent, "Content-Type": "application/json"}
         self._session: aiohttp.ClientSession | None = None
+        self._resolver: aiohttp.AsyncResolver | None = None
 
     async def __aenter__(self) -> Self:
+        self._resolver = aiohttp.AsyncResolver(timeout=self._timeout)
         connector = aiohttp.TCPConnector(
             limit=64,
             force_close=True,
             use_dns_cache=False,
-            resolver=aiohttp.AsyncResolver(timeout=self._timeout),
+            resolver=self._resolver,
             socket_factory=self._guard.socket_for,
         )
         self._session = aiohttp.ClientSession(
@@ -90,6 +92,9 @@ class Sender:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+        resolver, self._resolver = self._resolver, None
+        if resolver is not None:
+            await resolver.close()  # a connector closes only what it has made itself
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """One try. Never raises for what the other side does."""

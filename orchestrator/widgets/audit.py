@@ -4,7 +4,7 @@ ComfyUI drops an input that a class does not declare without a word, and a bindi
 silently do nothing; so titles, inputs, types, links and ranges are all compared with the node catalogue. Pure.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
@@ -19,6 +19,8 @@ from orchestrator.widgets.offers import offer_faults, offered_samplers
 from orchestrator.widgets.widget import Widget
 
 _LORA_INPUTS = {"lora_name": "COMBO", "strength_model": "FLOAT", "strength_clip": "FLOAT"}
+_MOST_TITLES = 12
+"""So many are listed for one that is misspelt."""
 
 
 def audit(name: str, definition: d.Definition, template: Template, catalog: Catalog) -> Widget:
@@ -111,8 +113,18 @@ def _named_nodes(definition: d.Definition, graph: Graph) -> tuple[dict[str, str]
             nodes[title] = bearers[0]
         else:
             how = f"{len(bearers)} nodes have" if bearers else "no node has"
-            faults.append(f"node '{title}': {how} this title, which widget.yaml names")
+            others = "" if bearers else _other_titles(graph, titles)
+            faults.append(f"node '{title}': {how} this title, which widget.yaml names{others}")
     return nodes, faults
+
+
+def _other_titles(graph: Graph, named: Collection[str]) -> str:
+    """The titles that could be meant by one that no node has."""
+    others = [
+        f"'{title}'" for title in dict.fromkeys(node.title for node in graph.nodes.values()) if title not in named
+    ]
+    more = ", …" if len(others) > _MOST_TITLES else ""
+    return f"; titles that it does not name: {', '.join(others[:_MOST_TITLES])}{more}" if others else ""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Writes files; what to propose is `proposal`'s business.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from orchestrator.widgets.conversion import with_titles, without_editor_fields
 from orchestrator.widgets.proposal import Proposal, propose
 
 _HEAD = """\
-# What callers may set of this workflow. Edit it: delete what they should not set, write help texts, narrow ranges,
-# change defaults; a parameter that goes takes its lines under `bindings` with it. Nodes are named by their titles.
+# What callers may set of this workflow. Edit it: say what it does, delete what they should not set, write help texts,
+# narrow ranges, change defaults. A text with ": " or "#" in it needs quotes around it. A parameter that goes takes its
+# lines under `bindings` with it. Nodes are named by their titles.
 # `orchestrator workflows check {name}` says what does not fit. docs/adding-a-workflow.md explains every word.
 """
 
@@ -40,14 +42,8 @@ class Draft:
     drawing: str
     definition: str
     proposal: Proposal
-
-    def sentences(self) -> list[str]:
-        """What the artist should know of it."""
-        titled = [
-            f"Node {id_} is now titled '{title}', so that it can be told from the others."
-            for id_, title in self.proposal.titles.items()
-        ]
-        return titled + [f"Not proposed: {sentence}." for sentence in self.proposal.left_out]
+    sentences: tuple[str, ...]
+    """What the artist should know of it."""
 
 
 def draft(name: str, workflow: object, graph: Graph, catalog: Catalog, words: Words | None = None) -> Draft:
@@ -59,7 +55,18 @@ def draft(name: str, workflow: object, graph: Graph, catalog: Catalog, words: Wo
     if not library.NAME.fullmatch(name):
         raise WorkflowError(f"'{name}' cannot be a widget's name: use a-z, 0-9, - and _ only")
     proposal = propose(graph, catalog)
-    return Draft(drawing_text(with_titles(workflow, proposal.titles)), definition_text(name, proposal, words), proposal)
+    drawing = drawing_text(with_titles(workflow, proposal.titles))
+    left_out = (f"Not proposed: {sentence}." for sentence in proposal.left_out)
+    sentences = (*titled_sentences(graph, proposal.titles), *left_out)
+    return Draft(drawing, definition_text(name, proposal, words), proposal, sentences)
+
+
+def titled_sentences(graph: Graph, titles: Mapping[str, str]) -> list[str]:
+    """What to say of the nodes that get new titles, by id."""
+    return [
+        f"The node '{graph.nodes[id_].title}' ({id_}) is titled '{title}' in the widget."
+        for id_, title in titles.items()
+    ]
 
 
 def create(folder: Path, name: str, file: Path, catalog: Catalog) -> Draft:
@@ -91,7 +98,7 @@ def definition_text(name: str, proposal: Proposal, words: Words | None = None) -
     """The widget.yaml of a proposal, with comments for the artist."""
     words = words or Words()
     title = words.title or re.sub(r"[-_]+", " ", name).strip().capitalize() or name
-    description = words.description or f"Say in a sentence what {title} does."
+    description = words.description or "Drawn in ComfyUI's editor."
     parts = [
         _HEAD.format(name=name),
         _yaml({"title": title, "description": description, "output": proposal.output}),
@@ -110,6 +117,21 @@ def definition_text(name: str, proposal: Proposal, words: Words | None = None) -
         parts.append("\n# Not proposed:\n")
         parts += [f"# - {line}\n" for sentence in proposal.left_out for line in sentence.splitlines()]
     return "".join(parts)
+
+
+def with_words(definition: str, words: Words) -> str:
+    """A widget.yaml, which is sound, with the words that are not empty in the place of its own; all else stays."""
+    root = yaml.compose(definition, yaml.SafeLoader)
+    assert isinstance(root, yaml.MappingNode), "a sound one is a mapping"
+    values = {key.value: value for key, value in root.value if key.value in ("title", "description")}
+    # From the end, so that the places of the others stay right.
+    for name, value in sorted(values.items(), key=lambda at: -at[1].start_mark.index):
+        if word := getattr(words, name):
+            start, end = value.start_mark.index, value.end_mark.index
+            # The mark of a block text is where the next key begins.
+            lines = definition[start:end][len(definition[start:end].rstrip()) :]
+            definition = f"{definition[:start]}{json.dumps(word, ensure_ascii=False)}{lines}{definition[end:]}"
+    return definition
 
 
 def _said(parameter: d.Parameter) -> dict[str, object]:

@@ -25,6 +25,8 @@ NAME = re.compile(r"[a-z0-9_-]+")
 """What a widget's folder may be called: it becomes part of a URL."""
 FILES = _DEFINITION, _DRAWING = "widget.yaml", "workflow.json"
 """The files of a widget's folder that count."""
+_COLON_IN_TEXT = "mapping values are not allowed here"
+"""What PyYAML says of `help: Sizes: small and large`, and of a line below that is indented further."""
 
 
 def load(folder: Path, catalog: Catalog) -> Mapping[str, Widget]:
@@ -86,9 +88,9 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> object:
-    """What a JSON file holds. Raises WorkflowError, naming the file."""
+    """What a JSON file holds, with or without a byte-order mark. Raises WorkflowError, naming the file."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as fault:
         raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
 
@@ -101,11 +103,22 @@ def read_definition(path: Path) -> Definition:
 def _read_yaml(path: Path) -> object:
     try:
         return yaml.load(path.read_text("utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader with one check more
+    except yaml.MarkedYAMLError as fault:
+        raise WorkflowError(_at_its_line(path.name, fault)) from fault
     except (OSError, ValueError, yaml.YAMLError) as fault:
         raise WorkflowError(f"{path.name} cannot be read: {_one_line(fault)}") from fault
 
 
-def _one_line(fault: Exception) -> str:
+def _at_its_line(name: str, fault: yaml.MarkedYAMLError) -> str:
+    """What YAML complains of, for people who write a text and have never heard of mappings."""
+    mark = fault.problem_mark or fault.context_mark
+    where = f"{name}, line {mark.line + 1}" if mark is not None else name
+    if fault.problem == _COLON_IN_TEXT:
+        return f"{where}: a text with ': ' in it needs quotes around it; if it has them, the line is indented too far"
+    return f"{where}: {_one_line(fault.problem or fault)}"
+
+
+def _one_line(fault: object) -> str:
     return " ".join(str(fault).split())
 
 

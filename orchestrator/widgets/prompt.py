@@ -4,12 +4,14 @@ The tags leave the text and nothing else of it changes (A1111 leaves the blanks 
 default to 1.0, the UNet's to the text encoder's; `te=` and `unet=` name them. `<lyco:…>` is read as `<lora:…>`. The
 same LoRA twice is applied twice, each time with its own weight. (A1111 loads one object and uses the last weight for
 both.) What the same file would do elsewhere but cannot do here is refused, never dropped: `<hypernet:…>`, rank
-truncation (`dyn=`, a third number), block weights. Other `<word:…>` is text.
+truncation (`dyn=`, a third number), block weights. As in A1111 (v1.10.1, `modules/extra_networks.py` 175-191 and
+`processing_scripts/comments.py`) a tag of any other `<word:…>` leaves the text unread, what is not closed or has
+nothing behind its colon is text, and so is all that a `#` hides from its line's end.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.widgets.literals import Unreadable, name_fault, real_number, shown
@@ -18,7 +20,13 @@ MOST_LORAS = 32
 LARGEST_WEIGHT = 100.0
 """ComfyUI's LoraLoader takes weights from -100 to 100."""
 
-_TAG = re.compile(r"<\s*(lora|lyco|hypernet)\s*:([^<>]*)(>?)", re.IGNORECASE)
+MOST_PARTS = 32
+"""Each part between `AND`s is one more evaluation of the model at every step."""
+
+_TAG = re.compile(r"#[^\n]*|<(?:\s*(?P<kind>lora|lyco|hypernet)\s*|\w+):(?P<inside>[^>]+)>", re.IGNORECASE)
+"""A tag, or a comment, in which there are none."""
+
+_AND = re.compile(r"\bAND\b")
 
 _AIR = re.compile(r"\s*(?:urn:)?air:[^:]*:[^:]*:[^:]*:", re.IGNORECASE)
 """The start of a Civitai name that has colons of its own: urn:air:sd1:lora:civitai:82098@87153."""
@@ -38,31 +46,50 @@ def extract_loras(text: str, field: str = "prompt") -> tuple[str, tuple[LoraTag,
 
     Raises InvalidParameters with one FieldError (of `field`) for each tag that cannot be read or run.
     """
+    found: list[re.Match[str]] = []
+
+    def taken(match: re.Match[str]) -> str:
+        if match["kind"]:
+            found.append(match)
+        return "" if match["inside"] else match[0]
+
+    rest = _replaced(text, taken)
+    if len(found) > MOST_LORAS:
+        raise InvalidParameters(fields=[FieldError(field, f"has more than {MOST_LORAS} LoRA tags")])
     tags: list[LoraTag] = []
     complaints: list[FieldError] = []
-    matches = list(islice(_TAG.finditer(text), MOST_LORAS + 1))
-    if len(matches) > MOST_LORAS:
-        raise InvalidParameters(fields=[FieldError(field, f"has more than {MOST_LORAS} LoRA tags")])
-    for match in matches:
+    for match in found:
         try:
             tags.append(_read_tag(match))
         except Unreadable as fault:
             complaints.append(FieldError(field, f"{shown(match[0])}: {fault}"))
     if complaints:
         raise InvalidParameters(fields=complaints)
-    return without_tags(text), tuple(tags)
+    return rest, tuple(tags)
 
 
 def without_tags(text: str) -> str:
-    """The text with its (closed) LoRA tags taken out unread, for a prompt that cannot have LoRAs: the negative one."""
-    return _TAG.sub(lambda match: "" if match[3] else match[0], text)
+    """The text with its LoRA tags taken out unread, for a prompt that cannot have LoRAs: the negative one.
+
+    Other `<word:…>` stay: A1111 reads no tags there.
+    """
+    return _replaced(text, lambda match: "" if match["kind"] else match[0])
+
+
+def _replaced(text: str, replacement: Callable[[re.Match[str]], str]) -> str:
+    """The text with its tags and comments replaced, in time that grows with the text: past its last > is no tag."""
+    end = text.rfind(">") + 1
+    return _TAG.sub(replacement, text[:end]) + text[end:]
+
+
+def parts(text: str) -> int:
+    """How many parts `AND` makes of the text."""
+    return 1 + len(_AND.findall(text))
 
 
 def _read_tag(match: re.Match[str]) -> LoraTag:
-    kind, inside, end = match[1].lower(), match[2], match[3]
-    if not end:
-        raise Unreadable("the tag is not closed with >")
-    if kind == "hypernet":
+    inside = match["inside"]
+    if match["kind"].lower() == "hypernet":
         raise Unreadable("hypernetworks are not supported")
     air = _AIR.match(inside)
     name, *rest = (part.strip() for part in (inside[air.end() :] if air else inside).split(":"))

@@ -4,16 +4,17 @@ Proposes what callers most often set: checkpoint, prompts, pictures, seed, size,
 a definition that the audit would take, as far as the drawing allows; what is left out is said in a sentence.
 """
 
+import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from orchestrator.comfy.catalog import Catalog, InputSpec, NodeClass
 from orchestrator.comfy.graph import Graph, Link, Node
 from orchestrator.errors import WorkflowError
 from orchestrator.widgets import definition as d
-from orchestrator.widgets.fit import parameter_faults
+from orchestrator.widgets.gathering import Gathering
 from orchestrator.widgets.samplers import SAMPLERS
 
 _RESULTS = ("A1111TemporaryImage", "SaveImage", "SaveImageWebsocket", "PreviewImage")
@@ -61,39 +62,25 @@ def propose(graph: Graph, catalog: Catalog) -> Proposal:
     return _Proposer(graph, catalog).all()
 
 
-@dataclass
-class _Proposer:
-    graph: Graph
-    catalog: Catalog
-    parameters: dict[str, d.Parameter] = field(default_factory=dict)
-    bindings: list[d.Binding] = field(default_factory=list)
-    titles: dict[str, str] = field(default_factory=dict)
-    left_out: list[str] = field(default_factory=list)
-
+class _Proposer(Gathering):
     def all(self) -> Proposal:
         output = self._output()
         self._checkpoint()
         self._prompts()
         self._pictures()
         # A prompt that is told the number of steps comes after the sampler that it follows.
-        for id_, node, known in sorted(self._nodes(), key=lambda at: _is_told_steps(at[2])):
+        for id_, node, known in sorted(self.nodes(), key=lambda at: _is_told_steps(at[2])):
             self._size_and_steps(id_, node, known)
             self._sampler(id_, node, known)
         self._seeds()
         return Proposal(
-            self._titled(output, "Result"),
+            self.titled(output, "Result"),
             self.parameters,
             tuple(self.bindings),
             self._loras(),
             self.titles,
             tuple(self.left_out),
         )
-
-    def _nodes(self) -> Iterator[tuple[str, Node, NodeClass]]:
-        for id_, node in self.graph.nodes.items():
-            known = self.catalog.classes.get(node.class_type)
-            if known is not None:
-                yield id_, node, known
 
     def _output(self) -> str:
         found = [
@@ -108,7 +95,7 @@ class _Proposer:
     def _checkpoint(self) -> None:
         found = [
             (id_, name)
-            for id_, node, known in self._nodes()
+            for id_, node, known in self.nodes()
             for name in ("ckpt_name",)
             if name in known.inputs and isinstance(node.inputs.get(name), str)
         ]
@@ -117,16 +104,14 @@ class _Proposer:
         id_, name = found[0]
         drawn = PurePosixPath(str(self.graph.nodes[id_].inputs[name]).replace("\\", "/")).stem
         help_ = "The checkpoint, by file name or as a Civitai model version id."
-        self._offer(
-            "model", d.CheckpointParameter(type="checkpoint", default=drawn, help=help_), [(id_, name, "value")]
-        )
+        self.offer("model", d.CheckpointParameter(type="checkpoint", default=drawn, help=help_), [(id_, name, "value")])
         for other, _ in found[1:]:
             self.left_out.append(f"'{self.graph.nodes[other].title}' loads a checkpoint too; it stays as it is drawn")
 
     def _prompts(self) -> None:
         positive, negative = self._behind("positive"), self._behind("negative")
         # What to paint comes first: it is what every caller sets.
-        for id_, node, known in sorted(self._nodes(), key=lambda at: (at[0] not in positive, at[0] not in negative)):
+        for id_, node, known in sorted(self.nodes(), key=lambda at: (at[0] not in positive, at[0] not in negative)):
             texts = [
                 name
                 for name, spec in known.inputs.items()
@@ -137,15 +122,15 @@ class _Proposer:
             drawn = str(node.inputs[texts[0]])
             targets = [(id_, name, "value") for name in texts if node.inputs[name] == drawn]
             if id_ in positive and id_ not in negative:
-                help_ = "What to paint. <lora:id:weight> adds a LoRA." if self._lora_nodes() else "What to paint."
+                help_ = "What to paint. <lora:id:weight> adds a LoRA." if self._takes_loras() else "What to paint."
                 made: d.Parameter = d.PromptParameter(type="prompt", required=True, help=help_)
-                self._offer("prompt", made, targets, title="Prompt")
+                self.offer("prompt", made, targets, title="Prompt")
             elif id_ in negative and id_ not in positive:
                 made = d.PromptParameter(type="prompt", default=drawn, help="What to stay away from.")
-                self._offer("negative_prompt", made, targets, title="Negative prompt")
+                self.offer("negative_prompt", made, targets, title="Negative prompt")
             else:
                 made = d.TextParameter(type="text", default=drawn, help=f"The text of '{node.title}'.")
-                self._offer(_word(node.title), made, targets)
+                self.offer(_word(node.title), made, targets)
 
     def _behind(self, name: str) -> set[str]:
         """The ids of all nodes that something called `name` is made of, as far back as conditioning goes."""
@@ -171,7 +156,7 @@ class _Proposer:
 
     def _pictures(self) -> None:
         first: str | None = None
-        for id_, node, known in self._nodes():
+        for id_, node, known in self.nodes():
             spec = known.inputs.get("image")
             if (
                 spec is None
@@ -189,9 +174,9 @@ class _Proposer:
                     )
                     continue
                 made = d.MaskParameter(type="mask", of=first, required=True, help="Where to paint: white is painted.")
-                self._offer("mask", made, [(id_, "image", "value")])
+                self.offer("mask", made, [(id_, "image", "value")])
                 continue
-            first = self._offer("image", made, [(id_, "image", "value")]) or first
+            first = self.offer("image", made, [(id_, "image", "value")]) or first
 
     def _size_and_steps(self, id_: str, node: Node, known: NodeClass) -> None:
         for name, setting in _SETTINGS.items():
@@ -200,7 +185,7 @@ class _Proposer:
                 continue
             if name in ("width", "height") and "LATENT" not in known.outputs:
                 continue
-            if name == "steps" and _is_told_steps(known) and self._follows("steps", drawn, id_, name):
+            if name == "steps" and _is_told_steps(known) and self.follows("steps", drawn, id_, name):
                 continue
             if name == "denoise" and drawn == 1 and not self._has_picture():
                 continue
@@ -214,15 +199,7 @@ class _Proposer:
                 made = d.NumberParameter(
                     type="number", minimum=float(low), maximum=float(high), default=float(drawn), help=help_
                 )
-            self._offer(setting.name, made, [(id_, name, "value")])
-
-    def _follows(self, parameter: str, drawn: float, id_: str, input_name: str) -> bool:
-        """Binds the input to a parameter that is there, if both are drawn alike; tells whether."""
-        there = self.parameters.get(parameter)
-        if not isinstance(there, d.IntegerParameter) or there.default != drawn:
-            return False
-        self.bindings.append(d.Binding(parameter=parameter, node=self._titled(id_), input=input_name))
-        return True
+            self.offer(setting.name, made, [(id_, name, "value")])
 
     def _has_picture(self) -> bool:
         return any(isinstance(parameter, d.PictureParameter) for parameter in self.parameters.values())
@@ -240,67 +217,49 @@ class _Proposer:
         made = d.SamplerParameter(
             type="sampler", default=name, help="The sampler, by its name in Stable Diffusion WebUI."
         )
-        self._offer("sampler", made, [(id_, "sampler_name", "sampler_name"), (id_, "scheduler", "scheduler")])
+        self.offer("sampler", made, [(id_, "sampler_name", "sampler_name"), (id_, "scheduler", "scheduler")])
 
     def _seeds(self) -> None:
         targets = [
             (id_, name, "value")
-            for id_, node, known in self._nodes()
+            for id_, node, known in self.nodes()
             for name in ("seed", "noise_seed")
             if name in known.inputs and type(node.inputs.get(name)) is int
         ]
         help_ = "The same seed with the same settings paints the same picture. -1 draws one, told in the X-Seed header."
         if targets:
-            self._offer("seed", d.SeedParameter(type="seed", help=help_), targets)
+            self.offer("seed", d.SeedParameter(type="seed", help=help_), targets)
 
     def _lora_nodes(self) -> list[str]:
         return [id_ for id_, node in self.graph.nodes.items() if node.class_type == _LORA_LOADER]
 
+    def _takes_loras(self) -> bool:
+        """Whether callers may choose the LoRAs: there is one loader, and no LoRA of the artist's is at work in it."""
+        found = self._lora_nodes()
+        return len(found) == 1 and not _is_at_work(self.graph.nodes[found[0]])
+
     def _loras(self) -> d.Loras | None:
         found = self._lora_nodes()
-        if len(found) != 1 or not isinstance(self.parameters.get("prompt"), d.PromptParameter):
-            if found:
-                self.left_out.append("LoRA tags need one LoRA loader and a prompt; the loaders stay as they are drawn")
+        if not found:
             return None
-        return d.Loras(parameter="prompt", node=self._titled(found[0]))
-
-    def _offer(
-        self, name: str, made: d.Parameter, targets: list[tuple[str, str, str]], title: str | None = None
-    ) -> str | None:
-        """Adds a parameter with its bindings, unless an input would not take it; answers the name that it got."""
-        fitting: list[d.Binding] = []
-        for id_, input_name, form in targets:
-            node = self.graph.nodes[id_]
-            binding = d.Binding.model_validate({"parameter": name, "node": node.title, "input": input_name, "as": form})
-            spec = self.catalog.classes[node.class_type].inputs[input_name]
-            fault = next(parameter_faults(made, binding, spec), None)
-            if fault is not None:
-                self.left_out.append(f"'{node.title}', input '{input_name}': {fault}")
-                continue
-            fitting.append(binding.model_copy(update={"node": self._titled(id_, title)}))
-        if not fitting:
+        if len(found) > 1 or not isinstance(self.parameters.get("prompt"), d.PromptParameter):
+            self.left_out.append("LoRA tags need one LoRA loader and a prompt; the loaders stay as they are drawn")
             return None
-        free = _free(name, self.parameters)
-        self.parameters[free] = made
-        self.bindings += [binding.model_copy(update={"parameter": free}) for binding in fitting]
-        return free
+        title = self.titled(found[0])
+        if not self._takes_loras():
+            # Tags in the prompt would take the place of what the artist sees when the drawing runs.
+            said = f"loras: {{parameter: prompt, node: {json.dumps(title, ensure_ascii=False)}}}"
+            lora = self.graph.nodes[found[0]].inputs.get("lora_name")
+            self.left_out.append(
+                f"LoRA tags, as the LoRA in '{title}' ({lora}) is kept as it is drawn; "
+                f"the line `{said}` in widget.yaml lets callers' prompts choose LoRAs in its place"
+            )
+            return None
+        return d.Loras(parameter="prompt", node=title)
 
-    def _titled(self, id_: str, wanted: str | None = None) -> str:
-        """The node's title, or a new one where several nodes bear it, or the artist gave none and one is `wanted`."""
-        if id_ in self.titles:
-            return self.titles[id_]
-        node = self.graph.nodes[id_]
-        title, known = node.title, self.catalog.classes.get(node.class_type)
-        taken = [self.titles.get(other, bearer.title) for other, bearer in self.graph.nodes.items() if other != id_]
-        unnamed = known is not None and title in (known.title, known.name)
-        if title not in taken and not (wanted and unnamed):
-            return title
-        base = wanted or title
-        new, number = base, 2
-        while new in taken:
-            new, number = f"{base} {number}", number + 1
-        self.titles[id_] = new
-        return new
+
+def _is_at_work(loader: Node) -> bool:
+    return any(loader.inputs.get(name) != 0 for name in ("strength_model", "strength_clip"))
 
 
 def _is_told_steps(known: NodeClass) -> bool:
@@ -323,10 +282,3 @@ def _word(title: str) -> str:
     """A title as a parameter's name."""
     word = re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_")
     return word if word[:1].isalpha() else "text"
-
-
-def _free(name: str, taken: Mapping[str, object]) -> str:
-    new, number = name, 2
-    while new in taken:
-        new, number = f"{name}_{number}", number + 1
-    return new

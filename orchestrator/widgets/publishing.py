@@ -8,24 +8,25 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
 import yaml
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.graph import Graph
 from orchestrator.errors import FieldError, StorageError, WidgetExists, WorkflowError, WorkflowRefused
 from orchestrator.widgets import library
 from orchestrator.widgets.audit import audit
 from orchestrator.widgets.conversion import convert, with_titles, without_editor_fields
-from orchestrator.widgets.creation import Words, draft, drawing_text
+from orchestrator.widgets.creation import Words, draft, drawing_text, titled_sentences, with_words
 from orchestrator.widgets.definition import parse_definition
 from orchestrator.widgets.drawing import Template
 from orchestrator.widgets.proposal import propose
+from orchestrator.widgets.unheeded import unheeded
 from orchestrator.widgets.widget import Widget
 
-_UNDESCRIBED = "Drawn in ComfyUI's editor."
 _DEFINITION, _DRAWING = library.FILES
 
 
@@ -33,8 +34,8 @@ _DEFINITION, _DRAWING = library.FILES
 class Publication:
     """What an artist sends: a saved workflow (decoded JSON) and the widget's name.
 
-    `replace` allows it to take the place of a widget that is there; that one's widget.yaml is kept, unless `anew` asks
-    for a new proposal.
+    `replace` allows it to take the place of a widget that is there; that one's widget.yaml is kept, with `words` in the
+    place of its own where they are not empty, unless `anew` asks for a new proposal.
     """
 
     name: str
@@ -46,13 +47,17 @@ class Publication:
 
 @dataclass(frozen=True)
 class Plan:
-    """A publication that can be used: the files that it writes, the widget that they make, and what to tell of it."""
+    """A publication that can be used: the files that it writes, the widget that they make, and what to tell of it.
+
+    `titles` are those that nodes of the drawing (by id) get for it.
+    """
 
     name: str
     files: Mapping[str, bytes]
     widget: Widget
     is_new: bool
     sentences: tuple[str, ...]
+    titles: Mapping[str, str]
 
 
 def plan(folder: Path, publication: Publication, catalog: Catalog) -> Plan:
@@ -67,47 +72,73 @@ def plan(folder: Path, publication: Publication, catalog: Catalog) -> Plan:
     if not is_new and not publication.replace:
         raise WidgetExists(f"There is a widget {name} already; choose another name, or replace it")
     try:
-        graph = without_editor_fields(convert(publication.workflow, catalog), catalog)
-        if is_new or publication.anew:
-            # People read it on the widget's page at once: no place for the request that a file to be edited makes.
-            words = replace(publication.words, description=publication.words.description or _UNDESCRIBED)
-            made = draft(name, publication.workflow, graph, catalog, words)
-            drawing, definition, sentences = made.drawing, made.definition, made.sentences()
-            widget = _audited(name, drawing, definition, catalog)
-        else:
-            drawing, widget = _redrawn(path, publication.workflow, catalog)
-            definition, sentences = (path / _DEFINITION).read_text("utf-8"), ["Its widget.yaml is kept as it is."]
-        files = {_DRAWING: drawing.encode(), _DEFINITION: definition.encode()}
+        made = (_proposed if is_new or publication.anew else _kept)(path, publication, catalog)
+        files = {_DRAWING: made.drawing.encode(), _DEFINITION: made.definition.encode()}
     except WorkflowError as fault:
         raise WorkflowRefused(None, [FieldError("workflow", line) for line in fault.detail.split("\n")]) from fault
     except UnicodeEncodeError as fault:
         raise WorkflowRefused(None, [FieldError("workflow", "a text in it has half of a surrogate pair")]) from fault
-    offered = ", ".join(widget.definition.parameters)
-    return Plan(name, files, widget, is_new, (*sentences, f"{name} can be used; callers set {offered}."))
+    offered = ", ".join(made.widget.definition.parameters)
+    sentences = (*made.sentences, f"{name} can be used; callers set {offered}.")
+    return Plan(name, files, made.widget, is_new, sentences, made.titles)
 
 
-def _audited(name: str, drawing: str, definition: str, catalog: Catalog) -> Widget:
-    """The widget that the two files make. Raises WorkflowError."""
-    template = Template.of(json.loads(drawing), catalog)
-    return audit(name, parse_definition(yaml.safe_load(definition)), template, catalog)
+@dataclass(frozen=True)
+class _Made:
+    """The two files of a widget, what they make, and what to tell of them."""
+
+    drawing: str
+    definition: str
+    widget: Widget
+    titles: Mapping[str, str]
+    sentences: tuple[str, ...]
 
 
-def _redrawn(path: Path, workflow: object, catalog: Catalog) -> tuple[str, Widget]:
-    """A new drawing under the widget.yaml that is there. Raises WorkflowError.
+def _proposed(path: Path, publication: Publication, catalog: Catalog) -> _Made:
+    """A new proposal. Raises WorkflowError."""
+    graph = without_editor_fields(convert(publication.workflow, catalog), catalog)
+    made = draft(path.name, publication.workflow, graph, catalog, publication.words)
+    widget = _audited(path.name, json.loads(made.drawing), made.definition, catalog)
+    return _Made(made.drawing, made.definition, widget, made.proposal.titles, made.sentences)
+
+
+def _kept(path: Path, publication: Publication, catalog: Catalog) -> _Made:
+    """A new drawing under the widget.yaml that is there, with the new words in it, if any. Raises WorkflowError.
 
     The drawing may come from the editor as it was before it was first published; then it has not the titles that it got
     for that, and is given them again.
     """
-    definition = library.read_definition(path / _DEFINITION)
-    template = Template.of(workflow, catalog)
+    library.read_definition(path / _DEFINITION)
+    kept = (path / _DEFINITION).read_text("utf-8")
+    definition = with_words(kept, publication.words)
+    workflow, titles, telling = publication.workflow, dict[str, str](), list[str]()
     try:
-        return drawing_text(workflow), audit(path.name, definition, template, catalog)
+        widget = _audited(path.name, workflow, definition, catalog)
     except WorkflowError as fault:
         try:
-            titled = with_titles(workflow, propose(template.graph, catalog).titles)
-            return drawing_text(titled), audit(path.name, definition, Template.of(titled, catalog), catalog)
+            graph = Template.of(workflow, catalog).graph
+            titles = dict(propose(graph, catalog).titles)
+            telling = titled_sentences(graph, titles)
+            workflow = with_titles(workflow, titles)
+            widget = _audited(path.name, workflow, definition, catalog)
         except WorkflowError:
             raise fault from None
+    telling.append("Its widget.yaml is kept as it is" + (", with your words in it." if definition != kept else "."))
+    telling += unheeded(widget, _drawn_before(path, catalog))
+    return _Made(drawing_text(workflow), definition, widget, titles, tuple(telling))
+
+
+def _audited(name: str, workflow: object, definition: str, catalog: Catalog) -> Widget:
+    """The widget that the drawing and the text of a widget.yaml make. Raises WorkflowError."""
+    return audit(name, parse_definition(yaml.safe_load(definition)), Template.of(workflow, catalog), catalog)
+
+
+def _drawn_before(path: Path, catalog: Catalog) -> Graph:
+    """What the drawing that is there runs as; nothing where it cannot be read, for it is replaced."""
+    try:
+        return library.read_graph(path / _DRAWING, catalog)
+    except WorkflowError:
+        return Graph({})
 
 
 def write(folder: Path, planned: Plan) -> None:

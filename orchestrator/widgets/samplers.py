@@ -6,7 +6,7 @@ default, is a name of the older kind). A name may end in any of A1111's schedule
 """
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from orchestrator.widgets.literals import Unreadable, shown
@@ -14,11 +14,15 @@ from orchestrator.widgets.literals import Unreadable, shown
 
 @dataclass(frozen=True)
 class Sampler:
-    """One of A1111's samplers: its name there, and the pair (`sampler_name`, `scheduler`) that runs."""
+    """One of A1111's samplers: its name there, and the pair (`sampler_name`, `scheduler`) that runs.
+
+    `note` is a sentence for callers on what is otherwise than there; most have none.
+    """
 
     name: str
     sampler_name: str
     scheduler: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,17 @@ _SCHEDULES = {
 AUTOMATIC = "Automatic"
 
 
+_LATE_START = (
+    "WebUI starts one step lower than it adds noise for, which this service does not; "
+    "a schedule type behind the name changes nothing, as there"
+)
+# Samplers on WebUI's own time steps, which take no schedule type.
+_TIME_STEPS = (
+    Sampler("DDIM", "ddim", "ddim_uniform", _LATE_START),
+    Sampler("UniPC", "uni_pc", "normal", _LATE_START),
+)
+
+
 def _named(name: str, schedule: str) -> str:
     return f"{name} {schedule}".strip()
 
@@ -77,7 +92,7 @@ SAMPLERS: tuple[Sampler, ...] = (
         for schedule, scheduler in _SCHEDULES.items()
     ),
     *(Sampler(_named(name, AUTOMATIC), sampler, own) for name, (sampler, own) in _K_DIFFUSION.items()),
-    Sampler("DDIM", "ddim", "ddim_uniform"),
+    *_TIME_STEPS,
 )
 """Every sampler a caller can ask for, in the order of the documentation."""
 
@@ -85,7 +100,6 @@ UNFAITHFUL = (
     UnfaithfulSampler("Restart", "Heun Karras", "its jumps back up the schedule are not built"),
     UnfaithfulSampler("PLMS", "LMS", "it is a multistep solver on WebUI's own time steps"),
     UnfaithfulSampler("DDIM CFG++", "DDIM", "its guidance differs from that of all others"),
-    UnfaithfulSampler("UniPC", "DPM++ 2M", "WebUI walks it on a grid that is off by one step"),
 )
 """Samplers of A1111 that are refused, with the nearest one that runs."""
 
@@ -123,20 +137,27 @@ _ALIASES = {
 
 
 def _folded(name: str) -> str:
-    return "".join(name.split()).casefold()
+    return "".join(name.split()).replace("_", "").casefold()
+
+
+def _typed(name: str) -> Iterator[str]:
+    """The name alone and with each of A1111's schedule types, folded."""
+    return (_folded(_named(name, schedule)) for schedule in (*_SCHEDULES, AUTOMATIC))
 
 
 _BY_NAME = {_folded(sampler.name): sampler for sampler in SAMPLERS}
-_BY_NAME.update({alias: _BY_NAME[_folded(name)] for alias, name in _ALIASES.items()})
+_BY_NAME.update({name: sampler for sampler in _TIME_STEPS for name in _typed(sampler.name)})
+_BY_NAME.update({_folded(alias): _BY_NAME[_folded(name)] for alias, name in _ALIASES.items()})
 SHORT_NAMES: dict[str, tuple[str, ...]] = {
     name: tuple(alias for alias, meant in _ALIASES.items() if meant == name) for name in _ALIASES.values()
 }
 """A1111's name → the short names that mean it."""
-_NOT_RUN = {_folded(sampler.name): sampler for sampler in UNFAITHFUL}
+_NOT_RUN = {name: sampler for sampler in UNFAITHFUL for name in _typed(sampler.name)}
+_NOT_RUN["ddimcfgpp"] = _NOT_RUN[_folded("DDIM CFG++")]
 
 
 def find_sampler(name: str, offered: Collection[Sampler] = SAMPLERS) -> Sampler:
-    """The sampler of that A1111 name (or old short name); case and blanks do not matter.
+    """The sampler of that A1111 name (or old short name); case, blanks and underscores do not matter.
 
     Raises Unreadable naming the nearest of the `offered` samplers for a name that is unknown, that cannot be run as
     A1111 runs it, or that is not offered.

@@ -13,7 +13,7 @@ from typing import TypeVar, assert_never
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.widgets import definition as d
 from orchestrator.widgets.literals import Unreadable, name_fault, real_number, shown, whole_number
-from orchestrator.widgets.prompt import LoraTag, extract_loras, without_tags
+from orchestrator.widgets.prompt import MOST_PARTS, LoraTag, extract_loras, parts, without_tags
 from orchestrator.widgets.samplers import SAMPLERS, Sampler, find_sampler
 
 N = TypeVar("N", int, float)
@@ -199,6 +199,8 @@ def _without_loras(definition: d.Definition, name: str, text: str) -> tuple[str,
     text, tags = extract_loras(text, name)
     if tags and definition.loras is None:
         raise Unreadable("has a LoRA tag, but this widget's workflow takes no LoRAs")
+    if parts(text) > MOST_PARTS:
+        raise Unreadable(f"has more than {MOST_PARTS} parts joined by AND")
     return text, tags
 
 

@@ -43,6 +43,36 @@ async def test_the_inpaint_workflow_is_opened_and_run_and_its_picture_shown(page
     assert not changed[:8].any()
 
 
+async def test_a_workflow_whose_nodes_name_their_models_says_what_is_missing(page: Page, served: Running) -> None:
+    """As ComfyUI's own default template does: the editor asks where such models belong."""
+    model = {
+        "name": "missing.safetensors",
+        "url": "https://huggingface.co/a/missing.safetensors",
+        "directory": "checkpoints",
+    }
+    workflow = {
+        "version": 0.4,
+        "nodes": [
+            {
+                "id": 1,
+                "type": "CheckpointLoaderSimple",
+                "pos": [100, 100],
+                "size": [300, 100],
+                "properties": {"models": [model]},
+                "widgets_values": ["missing.safetensors"],
+            }
+        ],
+        "links": [],
+    }
+    await page.route("https://huggingface.co/**", lambda route: route.fulfill(headers={"Content-Length": "1000"}))
+    editor = Editor(page)
+    await editor.open(served.editor)
+    async with page.expect_response("**/internal/folder_paths") as answer:
+        await page.evaluate("workflow => { void window.app.loadGraphData(workflow) }", workflow)
+    assert (await (await answer.value).json())["checkpoints"] == ["models/checkpoints"]
+    await expect(page.get_by_text("missing.safetensors").first).to_be_visible()
+
+
 async def test_a_workflow_that_is_saved_is_there_at_the_next_visit(page: Page, served: Running) -> None:
     editor = Editor(page)
     await editor.open(served.editor)

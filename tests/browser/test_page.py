@@ -1,5 +1,6 @@
 """The page at `/` in Chromium: from a dropped picture to its result, by mouse, finger and keyboard."""
 
+import asyncio
 import json
 import re
 import subprocess
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from axe_playwright_python.async_playwright import Axe
 from PIL import Image
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import NewPage
 from tests.browser.console import Console
@@ -210,6 +211,64 @@ async def test_each_complaint_stands_beside_its_field(page: Page, served: Runnin
     await accessible(page)
 
 
+async def test_a_double_click_is_one_run(page: Page, served: Running) -> None:
+    canvas = await with_picture(page, served)
+    await paint(page, canvas, (0.3, 0.5), (0.7, 0.5))
+    await quick(page)
+    posts: list[str] = []
+    page.on("request", lambda request: posts.append(request.url) if request.method == "POST" else None)
+    await page.get_by_role("button", name="Run").dblclick()
+    await expect(page.get_by_role("slider", name="before")).to_be_visible(timeout=LONG_MS)
+    assert len(posts) == 1
+    await expect(page.locator("#alert")).to_be_hidden()
+
+
+async def test_a_seed_is_kept_whole_and_a_drawn_one_is_in_the_copied_command(
+    newcomer: NewPage, served: Running
+) -> None:
+    page = await newcomer(permissions=["clipboard-read", "clipboard-write"])
+    await opened(page, served, "txt2img")
+    await quick(page)
+    largest = str(2**64 - 1)
+    await page.locator("#field-seed").fill(largest)
+    await page.get_by_role("button", name="Run").click()
+    await expect(page.locator("#result")).to_contain_text(f"Seed {largest} ", timeout=LONG_MS)
+    await page.locator("#field-seed").fill("")
+    await page.get_by_role("button", name="Keep its seed").click()
+    await expect(page.locator("#field-seed")).to_have_value(largest)
+    await page.locator("#field-seed").fill("")
+    await page.get_by_role("button", name="Run").click()
+    drawn = page.locator("#result .facts")
+    await expect(drawn).not_to_contain_text(largest, timeout=LONG_MS)
+    seed = re.search(r"Seed (\d+)", await drawn.inner_text())
+    assert seed is not None
+    await page.locator("#result").get_by_role("button", name="Copy as curl").click()
+    await expect(page.locator("#announcer")).to_have_text("curl command copied")
+    assert f"seed={seed[1]}" in await page.evaluate("navigator.clipboard.readText()")
+
+
+async def test_the_slower_of_two_choices_does_not_win_and_both_buttons_come_back(page: Page, served: Running) -> None:
+    await opened(page, served, "inpaint")
+    held = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await held.wait()
+        await route.continue_()
+
+    await page.route("**/widgets/txt2img", hold)
+    await page.locator("#widget").select_option("txt2img")
+    await page.locator("#widget").select_option("inpaint")
+    async with page.expect_response("**/widgets/txt2img"):
+        held.set()
+    await expect(page.locator("#title")).to_have_text("Inpaint")
+    await page.locator("#widget").select_option("txt2img")
+    await quick(page)
+    await page.get_by_role("button", name="Run").click()
+    await page.locator("#widget").select_option("inpaint")
+    await expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled(timeout=LONG_MS)
+    await expect(page.locator("#panel").get_by_role("button", name="Copy as curl")).to_be_enabled()
+
+
 async def test_a_run_can_be_cancelled(page: Page, served: Running) -> None:
     await opened(page, served, "txt2img")
     await quick(page)
@@ -230,6 +289,7 @@ async def test_a_run_goes_on_when_the_page_is_loaded_anew_and_the_history_can_be
     await page.get_by_role("button", name="Run").click()
     await expect(page.locator("#history-list button")).to_have_count(1)
     await page.reload()
+    await expect(page.locator("#field-prompt")).to_have_value("a blue circle")
     await expect(page.get_by_role("img", name="Result: a blue circle")).to_be_visible(timeout=LONG_MS)
     await page.reload()
     await page.locator("#history-list button").click()
@@ -330,6 +390,24 @@ async def test_the_history_is_bounded_in_number_and_in_bytes(page: Page, served:
         }"""
     )
     assert dropped == [[3, 4], [2, 3, 4], [1, 2, 3, 4]]
+
+
+async def test_the_bar_never_goes_back_while_a_job_runs(page: Page, served: Running) -> None:
+    await opened(page, served)
+    bars = await page.evaluate(
+        """async () => {
+            const folder = document.querySelector("script[src]").src.replace("start.js", "");
+            const { Progress } = await import(folder + "progress.js");
+            const progress = new Progress(() => {}, null);
+            const running = (node, step, steps) => ({ kind: "running", node, step, steps, nodes: 4, nodes_done: 2 });
+            const events = [
+                { kind: "fetching", model: "m", received_bytes: 9, total_bytes: 10 },
+                running("Prompt", 0, 0), running("Sampler", 1, 4), running("Sampler", 4, 4), running("Decode", 0, 0),
+            ];
+            return events.map((event) => (progress.tell(event), progress.bar.position));
+        }"""
+    )
+    assert bars == [0.9, -1, 0.25, 1, 1], "-1 is a bar that tells no amount"
 
 
 async def test_a_pen_draws_and_its_other_end_erases(page: Page, served: Running, tmp_path: Path) -> None:

@@ -3,10 +3,13 @@
 import json
 import re
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page, expect
 
+from orchestrator.comfy.known import known_catalog
+from orchestrator.widgets.library import load_one
 from tests.browser.console import Console
 from tests.browser.editing import Editor
 from tests.comfyui.backends import REPOSITORY
@@ -19,7 +22,7 @@ async def open_dialog(page: Page) -> None:
     """*Publish as widget*, by the menu."""
     await page.locator(".comfyui-logo").first.click()
     await page.get_by_role("menuitem", name="File", exact=True).hover()
-    await page.get_by_text("Publish as widget").click()
+    await page.get_by_text("Publish as widget", exact=True).click()
     await expect(page.get_by_role("dialog", name="Publish as widget")).to_be_visible()
 
 
@@ -36,10 +39,10 @@ async def test_a_drawing_is_published_named_and_run_as_a_widget(page: Page, serv
     await editor.open_file(TXT2IMG)
     await open_dialog(page)
     said = page.get_by_role("status")
-    await page.get_by_label("Name", exact=True).fill("House")
+    await page.get_by_label("Name", exact=True).fill("House!")
     await page.get_by_role("button", name="Publish").click()
-    await expect(said).to_contain_text("Give it a name")
-    await page.get_by_label("Name", exact=True).fill("house")
+    await expect(said).to_contain_text("Give it a name of a-z, 0-9, - and _: it is house now")
+    await expect(page.get_by_label("Name", exact=True)).to_have_value("house")
     await page.get_by_label("Title", exact=True).fill("Houses & <b>gardens</b>")
     await page.get_by_label("Description", exact=True).fill("Paints a house.")
     await page.get_by_role("button", name="Check").click()
@@ -87,6 +90,35 @@ async def test_a_widget_is_replaced_only_when_asked_and_keeps_what_the_artist_wr
     drawing = json.loads((served.workflows / "garden" / "workflow.json").read_text("utf-8"))
     assert 3.5 in next(node for node in drawing["nodes"] if node.get("title") == "Sampler")["widgets_values"]
     assert call(f"{served.url}/widgets/garden")["title"] == "My garden"
+
+
+async def test_the_open_drawing_gets_the_titles_of_the_widget_and_its_file_knows_its_name(
+    page: Page, served: Running, tmp_path: Path, console: Console
+) -> None:
+    console.expect("409: POST")
+    drawing = json.loads(TXT2IMG.read_text("utf-8"))
+    for node in drawing["nodes"]:
+        node.pop("title", None)
+    file = tmp_path / "untitled.json"
+    file.write_text(json.dumps(drawing))
+    editor = Editor(page)
+    await editor.open(served.editor)
+    await editor.open_file(file)
+    await open_dialog(page)
+    said = page.get_by_role("status")
+    await page.get_by_label("Name", exact=True).fill("hut")
+    await page.get_by_role("button", name="Publish").click()
+    await expect(said).to_contain_text("hut is published.")
+    titles = await page.evaluate("() => window.app.graph.nodes.map(node => node.title)")
+    assert {"Prompt", "Negative prompt", "Result"} <= set(titles)
+    exported = await page.evaluate("() => window.app.graph.serialize()")
+    published = served.workflows / "hut" / "workflow.json"
+    published.write_text(json.dumps(exported))
+    assert load_one(published.parent, known_catalog()).definition.output == "Result"
+    await page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    await editor.open_file(published)
+    await open_dialog(page)
+    await expect(page.get_by_label("Name", exact=True)).to_have_value("hut")
 
 
 async def test_what_cannot_be_a_widget_is_told_in_sentences(page: Page, served: Running, console: Console) -> None:

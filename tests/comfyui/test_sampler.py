@@ -48,6 +48,12 @@ def test_deterministic_samplers_equal_core_s_with_a_hard_mask(report: dict[str, 
     assert report["ddim"] / report["scale"] < BAR
 
 
+def test_uni_pc_equals_core_s_over_the_same_levels_with_a_hard_mask_and_without(report: dict[str, Any]) -> None:
+    assert report["uni_pc"]
+    for case, apart in report["uni_pc"].items():
+        assert apart / report["scale"] < BAR, case
+
+
 def test_lcm_equals_core_s_on_a_model_patched_for_it_with_the_same_noise(report: dict[str, Any]) -> None:
     assert report["lcm"] < BAR
 

@@ -211,7 +211,7 @@ async def test_txt2img_paints_in_the_size_that_was_asked(comfyui):
     assert answer.shape == (64, 96, 3)
 
 
-@pytest.mark.parametrize("sampler", ["DPM++ 2M Karras", "Euler a", "DPM++ 3M SDE Karras", "DPM fast"])
+@pytest.mark.parametrize("sampler", ["DPM++ 2M Karras", "Euler a", "DPM++ 3M SDE Karras", "DPM fast", "UniPC"])
 async def test_both_backends_paint_alike_with_an_inpainting_checkpoint(comfyui, embedded, sampler):
     given = {"image": scene(64, 64), "mask": disc(64, 64)}
     raw = {"sampler": sampler, "steps": 4, "inpainting_fill": 2, "prompt": "a (red:1.3) heart AND [a|b] star :0.5"}

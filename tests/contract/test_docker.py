@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from orchestrator.comfy.known import KNOWN_VERSION
-from orchestrator.settings import load
+from orchestrator.loading import load
 from tests.fakes.checkout import REPOSITORY
 
 DOCKER = REPOSITORY / "docker"

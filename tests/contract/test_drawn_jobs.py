@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.graph import Graph, Link, Node
-from orchestrator.comfy.known import known_catalog
+from orchestrator.comfy.known import core_object_info, known_catalog
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
 from orchestrator.widgets.conversion import convert, without_editor_fields
 from orchestrator.widgets.drawing import Changes, Template, draw
@@ -20,6 +21,7 @@ from orchestrator.widgets.drawing.written import means
 from orchestrator.widgets.samplers import SAMPLERS
 from tests.contract.golden import CASES, REQUESTS, compiled, widgets
 from tests.contract.test_conversion_equals_the_editor import DATA
+from tests.unit.widgets.conversion import drawings
 
 CATALOG = known_catalog()
 
@@ -175,6 +177,28 @@ def test_every_value_of_any_workflow_can_be_shown(workflow: Any) -> None:
     for id_, node in graph.nodes.items():
         for name, value in node.inputs.items():
             assert means(drawn.nodes[id_].inputs[name], value), (id_, name, drawn.nodes[id_].inputs[name], value)
+
+
+def test_values_saved_by_name_are_drawn_as_the_list_that_the_editor_reads() -> None:
+    """By name they stay only for a pack's class, of which a script of the pack may read them."""
+    info: Any = core_object_info()
+    size = {"height": 64, "width": 32, "batch_size": 1}
+    sockets = [drawings.socket("width", 1, "INT", "width"), drawings.socket("height", 2, "INT", "height")]
+    inner = drawings.node(1, "EmptyLatentImage", [8, 8, 1], inputs=sockets)
+    shown = drawings.subgraph(
+        "s", [inner], [[1, -10, 0, 1, 0], [2, -10, 1, 1, 1]], inputs=[drawings.port("w", 1), drawings.port("h", 2)]
+    )
+    drawn = drawings.workflow(
+        drawings.node(1, "EmptyLatentImage", size),
+        drawings.node(2, "Packed", size),
+        drawings.node(3, "s", {"h": 128, "w": 256}),
+        definitions={"subgraphs": [shown]},
+    )
+    packed = info["EmptyLatentImage"] | {"python_module": "custom_nodes.some"}
+    template = Template.of(drawn, Catalog.from_object_info(info | {"Packed": packed}))
+    first, second, third = (node["widgets_values"] for node in draw(template, template.graph, Changes())["nodes"])
+    assert (first, third) == ([32, 64, 1], [256, 128])
+    assert second == size
 
 
 @pytest.mark.parametrize("workflow", recorded())

@@ -3,21 +3,37 @@
 import re
 from pathlib import Path
 
-from orchestrator.settings import Settings
+import pytest
+from pydantic import BaseModel
+
+from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 from orchestrator.telemetry.metrics import Metrics
 
 OPERATIONS = (Path(__file__).parent.parent.parent / "docs" / "operations.md").read_text()
 
 
 def first_cells(heading: str) -> list[str]:
-    """The first cells of the table that begins with this heading."""
-    table = OPERATIONS.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0]
+    """The first cells of the table whose heading begins so."""
+    table = OPERATIONS.split(f"| {heading}", 1)[1].split("\n\n", 1)[0]
     return [line.split("|")[1].strip() for line in table.splitlines()[2:]]
 
 
 def test_every_setting_is_documented_and_nothing_else_is() -> None:
-    named = [name.strip() for cell in first_cells("setting") for name in cell.split(",")]
+    named = [name.strip() for cell in first_cells("setting |") for name in cell.split(",")]
     assert sorted(named) == sorted(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [("remote | a ComfyUI that you run", RemoteBackend), ("managed | a ComfyUI that the service", ManagedBackend)],
+)
+def test_every_field_of_a_backend_is_documented_and_nothing_else_is(heading: str, kind: type[BaseModel]) -> None:
+    fields = set(kind.model_fields)
+    if kind is RemoteBackend:
+        fields -= {"kind"}  # which need not be written there
+    else:
+        fields -= {"editor_url"}  # which the other table tells of both
+    assert sorted(first_cells(heading)) == sorted(fields)
 
 
 def test_every_metric_is_documented_with_its_labels_and_nothing_else_is() -> None:

@@ -589,6 +589,21 @@ class EngineConformance:
             assert await opened.outbox.due(10) == []
             assert await delivery(opened.engine, job) == Delivery("delivered", 2, "answered 200")
 
+    async def test_webhooks_are_due_by_turns_of_their_owners_of_each_the_longest_due_first(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            owners = ("mallory", "mallory", "mallory", "alice", "bob", "alice")
+            jobs = [spec(webhook="https://a.example/x", owner=owner) for owner in owners]
+            for job in jobs:
+                await opened.engine.submit(job)
+                await opened.engine.cancel(job.id)
+                await asyncio.sleep(0.01)  # so that each is due at another moment
+            one, two, three, four, five, six = (job.id for job in jobs)
+            assert await opened.outbox.due(10) == [one, four, five, two, six, three]
+            assert await opened.outbox.due(10, 2) == [one, four, five, two, six]
+            assert await opened.outbox.due(2, 2) == [one, four]
+
     async def test_a_webhook_that_is_given_up_is_due_no_more_and_shown_so(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:
             job = spec(webhook="https://a.example/x")

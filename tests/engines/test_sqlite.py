@@ -4,13 +4,14 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from orchestrator.errors import StorageError
 from orchestrator.jobs.engine import Cancellation
-from orchestrator.jobs.job import Happening, Queued, Running
-from orchestrator.jobs.sqlite import Dials, SqliteEngine
+from orchestrator.jobs.job import Happening, Queued, Running, Succeeded
+from orchestrator.jobs.sqlite import Dials, SqliteEngine, claims
 from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
 from tests.engines.conformance import (
     AFFINITY_SECONDS,
@@ -66,6 +67,42 @@ async def test_after_a_restart_a_job_whose_backend_does_not_come_back_goes_elsew
         assert (held.attempt, held.resumed) == (2, False)
 
 
+async def test_whoever_waits_gets_a_job_at_once_whether_it_comes_before_with_or_after_the_waiting(
+    tmp_path: Path,
+) -> None:
+    """No tick helps here: an empty queue is not looked into, so nobody may be overlooked on that account."""
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=600.0)) as engine:
+        for turn in range(60):
+            source = engine.source(f"backend {turn % 3}")
+            submitting = asyncio.create_task(engine.submit(spec()))
+            for _ in range(turn % 20):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                held = await source.lease(wants("a"))
+            await submitting
+            assert await held.done(Succeeded("x.png", 2e9), ())
+
+
+async def test_an_empty_queue_is_not_looked_into_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds: list[int] = []
+
+    def match(*given: Any) -> claims.Matched:
+        rounds.append(1)
+        return claims_match(*given)
+
+    claims_match = claims.match
+    monkeypatch.setattr(claims, "match", match)
+    async with SqliteEngine(tmp_path / "jobs.sqlite", Dials(tick=600.0)) as engine:
+        for _ in range(5):
+            assert await nothing_for(engine.source("one"))
+        assert len(rounds) == 1
+        await engine.submit(spec())
+        await lease(engine.source("one"))
+        assert len(rounds) == 3
+
+
 async def test_a_job_that_is_cancelled_before_its_backend_comes_back_is_cancelled_there(tmp_path: Path) -> None:
     async with opened(tmp_path) as engine:
         job = spec()
@@ -113,7 +150,7 @@ async def test_a_holder_hears_that_its_job_has_come_back_to_another_of_the_same_
         SqliteEngine(tmp_path / "jobs.sqlite", dials) as engine,
         SqliteEngine(tmp_path / "jobs.sqlite", dials, clock=lambda: time.time() + 3600) as other,
     ):
-        await engine.submit(spec())
+        await engine.submit(spec(patience=7200))
         held = await lease(engine.source("one"))
         await (await other.source("two").lease(wants())).release()
         again = await lease(engine.source("one"))
@@ -179,6 +216,15 @@ async def test_a_file_that_is_no_database_is_refused_with_a_reason(tmp_path: Pat
     with pytest.raises(StorageError, match="cannot be used"):
         async with Database(tmp_path / "jobs.sqlite"):
             pass
+
+
+async def test_nobody_else_may_read_the_jobs_those_of_an_earlier_version_included(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").touch(mode=0o644)
+    async with opened(tmp_path) as engine:
+        await engine.submit(spec())
+        files = list(tmp_path.glob("jobs.sqlite*"))
+        assert {file.name for file in files} == {"jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"}
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
 
 
 async def _hold_one(folder: Path) -> None:

@@ -61,7 +61,8 @@ async def test_without_a_key_only_what_is_open_can_be_reached(
             async with client.request(method, path, headers=wrong) as answer:
                 assert answer.status == 401, (method, path, wrong)
                 assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-                assert (await answer.json())["code"] == "key_needed"
+                told = await answer.json()
+                assert told["error_code" if path.startswith("/public") else "code"] == "key_needed"
     assert not fake.requests("POST /prompt")
     assert await status(client, "GET", "/widgets", alice) == 200
     assert await status(client, "GET", "/widgets", {"X-API-Key": alice["Authorization"].split()[1]}) == 200
@@ -227,3 +228,26 @@ async def test_pixels_and_steps_beyond_a_keys_limits_are_named_before_anything_r
         refused = await submitted(client, alice, status=422, **more)
         assert [error["field"] for error in refused["errors"]] == named
     assert not fake.requests("POST /prompt")
+
+
+async def test_a_key_that_sends_many_slow_requests_keeps_nobody_else_out(start: Service, tmp_path: Path) -> None:
+    async with FakeComfyUI(run_seconds=1) as backend:
+        client = await ready(await start(backend.url, api_keys="required"))
+        mallory, alice = a_key(tmp_path, "mallory", jobs=2), a_key(tmp_path, "alice")
+        lines = "".join(f"{name}: {value}\r\n" for name, value in mallory.items())
+        head = f"POST /widgets/inpaint HTTP/1.1\r\nHost: 127.0.0.1\r\n{lines}Content-Length: 90000000\r\n\r\n{{"
+        connections = [await asyncio.open_connection("127.0.0.1", client.server.port) for _ in range(70)]
+        answers = [asyncio.ensure_future(reader.readline()) for reader, _ in connections]
+        try:
+            for _, writer in connections:
+                writer.write(head.encode())
+            async with asyncio.timeout(15):
+                while sum(answer.done() for answer in answers) < 68:
+                    await asyncio.sleep(0.05)
+            assert {answer.result().split()[1] for answer in answers if answer.done()} == {b"429"}
+            await submitted(client, alice)
+        finally:
+            for answer in answers:
+                answer.cancel()
+            for _, writer in connections:
+                writer.close()

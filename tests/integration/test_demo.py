@@ -1,5 +1,7 @@
 """The demo, as `make demo` runs it: a sample repainted by HTTP, before, mask and after side by side."""
 
+import asyncio
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,12 @@ from aiohttp.test_utils import TestServer
 from PIL import Image
 
 from orchestrator.api.problems import problem
+from orchestrator.cli import main
 from orchestrator.demo.run import run
 from orchestrator.errors import OrchestratorError
+from tests.fakes.comfyui import FakeComfyUI
+from tests.integration.pictures import plain, png, values
+from tests.integration.services import Service, ready
 
 
 async def test_the_demo_shows_before_mask_and_after(
@@ -44,3 +50,23 @@ async def test_a_refusal_ends_the_demo_with_the_services_own_words(tmp_path: Pat
         with pytest.raises(OrchestratorError, match="The image store is full"):
             await run(str(server.make_url("")), tmp_path / "result.png")
     assert not (tmp_path / "result.png").exists()
+
+
+async def test_the_demo_runs_beside_a_service_whose_jobs_it_leaves_alone_and_whose_models_it_finds(
+    start: Service, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    async with FakeComfyUI(run_seconds=30) as busy, FakeComfyUI(result_png=png(plain())) as free:
+        client = await ready(await start(busy.url))
+        async with client.post("/widgets/inpaint", json=values(), headers={"Prefer": "respond-async"}) as answer:
+            job_id = (await answer.json())["id"]
+        config.write_text(json.dumps({"backends": [{"url": free.url}], "api_keys": "required", "civitai_url": ""}))
+        command = ["demo", "--config", str(config), "--data", str(tmp_path), "--output", str(tmp_path / "result.png")]
+        assert await asyncio.to_thread(main, command) == 0
+        assert len(free.prompts) == 1
+        assert await asyncio.to_thread(main, command) == 0
+        async with client.get(f"/jobs/{job_id}") as answer:
+            job = await answer.json()
+        assert (job["state"], job["attempt"]) == ("running", 1)
+    assert (tmp_path / "demo" / "models").samefile(tmp_path / "models")
+    assert (tmp_path / "result.png").is_file()

@@ -302,7 +302,9 @@ async def test_samplers_are_listed_with_what_runs_and_what_is_refused(fake: Fake
         "sampler_name": "dpmpp_2m",
         "scheduler": "karras",
     }
-    assert {one["name"] for one in listed["refused"]} == {"Restart", "PLMS", "DDIM CFG++", "UniPC"}
+    uni_pc = next(one for one in listed["samplers"] if one["name"] == "UniPC")
+    assert "WebUI starts one step lower" in uni_pc["note"]
+    assert {one["name"] for one in listed["refused"]} == {"Restart", "PLMS", "DDIM CFG++"}
     assert {one["nearest"] for one in listed["refused"]} <= {one["name"] for one in listed["samplers"]}
 
 

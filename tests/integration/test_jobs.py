@@ -10,7 +10,11 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from orchestrator.app import create_app
+from orchestrator.errors import SettingsError
+from orchestrator.settings import Settings
 from tests.fakes.comfyui import FakeComfyUI
 from tests.integration.pictures import plain, png, values
 from tests.integration.services import LINKS, Client, Service, Told, ready, some_models, started, told
@@ -324,6 +328,18 @@ async def serving(data: Path, backend: FakeComfyUI) -> AsyncIterator[Client]:
         yield await ready(client)
     finally:
         await client.close()
+
+
+async def test_a_data_folder_has_one_service_and_the_next_only_when_that_is_gone(data: Path, slow: FakeComfyUI) -> None:
+    async with serving(data, slow) as client:
+        job = await post(client)
+        second = web.AppRunner(create_app(Settings(data=data, civitai_url="")))
+        with pytest.raises(SettingsError, match="Another service runs on the data folder"):
+            await second.setup()
+        await second.cleanup()
+        assert (await ended(client, job["id"]))["attempt"] == 1
+    async with serving(data, slow) as client:
+        assert (await get(client, job["id"]))["state"] == "succeeded"
 
 
 async def at_backend(backend: FakeComfyUI, jobs: int) -> None:

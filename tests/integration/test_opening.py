@@ -126,6 +126,7 @@ async def test_callers_elsewhere_are_led_to_the_public_editor_or_told_why_not(
     assert (status, code) == (404, "no_editor")
     assert "editor_url" in detail
     assert "PNG" in detail
+    await client.close()
     public = [{"url": fake.url, "name": "fake", "editor_url": "https://draw.example/comfy/"}]
     client = await ready(await start(fake.url, backends=public))
     answer = await follow(client, await run(client), **far)

@@ -75,6 +75,7 @@ async def test_with_api_keys_a_key_needs_the_right(serve: Start, tmp_path: Path)
 async def test_publishing_is_open_or_off_as_the_operator_says(serve: Start) -> None:
     client = await serve(publish="off")
     assert (await put(client, "house", **bearer(client.app[PUBLISHING].secret)))[0] == 403
+    await client.close()
     client = await serve(publish="open")
     assert (await put(client, "house", Origin="http://evil.example"))[0] == 403
     assert (await put(client, "house"))[0] == 201
@@ -85,6 +86,7 @@ async def test_a_dry_run_tells_and_writes_nothing(serve: Start, tmp_path: Path) 
     status, said = await put(client, "house", {"workflow": drawn(), "dry_run": True})
     assert (status, said["created"]) == (200, True)
     assert "callers set model, prompt" in said["sentences"][-1]
+    assert said["titles"] == {"2": "Prompt", "3": "Negative prompt", "7": "Result"}
     assert {path.name for path in (tmp_path / "workflows").iterdir()} == {"txt2img"}
 
 

@@ -81,6 +81,18 @@ def test_a_required_option_that_is_missing_is_named(service_url: str, tmp_path: 
     assert run(service_url, "no-such-widget", "-o", "x.png").returncode == 2
 
 
+@pytest.mark.parametrize("output", ["no-such-folder/out.png", "folder.png"])
+def test_an_output_that_cannot_be_written_is_told_before_the_job_is_made(
+    service_url: str, tmp_path: Path, output: str
+) -> None:
+    (tmp_path / "folder.png").mkdir()
+    done = run(service_url, "txt2img", "--prompt", "p", "--model", "demo", "-o", tmp_path / output)
+    assert done.returncode == 2
+    assert f"{output} cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "done" not in done.stderr
+
+
 def test_a_service_that_is_not_there_has_an_exit_status_of_its_own(tmp_path: Path) -> None:
     done = run(f"http://127.0.0.1:{free_port()}", "txt2img", "--prompt", "p", "-o", tmp_path / "out.png")
     assert done.returncode == 3

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SettingsError
-from orchestrator.settings import load
+from orchestrator.loading import load
 
 
 def write(folder: Path, text: str) -> Path:
@@ -49,6 +49,10 @@ def test_backends_that_the_service_starts_are_told_by_their_kind(tmp_path: Path)
         ("backends: [{url: gpu}]", r"backends\.0\.url"),
         ("backends: [{url: 'http://gpu:99999999'}]", r"backends\.0\.url"),
         ("backends: [{url: 'http://:80'}]", r"backends\.0\.url"),
+        ("backends: [{url: 'http://user:secret@gpu:8188'}]", r"backends\.0\.url.*by `headers`"),
+        ("public_url: nonsense", "public_url"),
+        ("public_url: 'https://a.example/?page=1'", "public_url"),
+        ("models_url: 'ftp://a.example'", "models_url"),
         ("link_hours: 0", "link_hours"),
         ("cors_origins: [studio.example.org]", "cors_origins"),
         ("cors_origins: ['https://a.example/page']", "cors_origins"),
@@ -68,8 +72,32 @@ def test_backends_that_the_service_starts_are_told_by_their_kind(tmp_path: Path)
     ],
 )
 def test_a_bad_setting_is_named(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(SettingsError, match=says):
+    with pytest.raises(SettingsError, match=says) as caught:
         load(write(tmp_path, text), {})
+    assert "secret" not in caught.value.detail
+
+
+def test_a_backend_without_a_name_is_called_by_its_host_and_port(tmp_path: Path) -> None:
+    (backend,) = load(write(tmp_path, "backends: [{url: 'http://gpu:8188/'}]"), {}).backends
+    assert backend.called == "gpu:8188"
+
+
+def test_links_may_begin_with_a_path_behind_a_proxy() -> None:
+    url = "https://pictures.example.org/api/"
+    assert load(None, {"ORCHESTRATOR_PUBLIC_URL": url}).public_url == url
+
+
+@pytest.mark.parametrize("name", ["ORCHESTRATOR_PORTT", "ORCHESTRATOR_port", "ORCHESTRATOR_"])
+def test_a_variable_that_is_no_setting_stops_the_start_with_what_may_be_meant(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is no setting; is ORCHESTRATOR_"):
+        load(None, {name: "9000"})
+    with pytest.raises(SettingsError, match="is ORCHESTRATOR_PORT meant"):
+        load(None, {"ORCHESTRATOR_PORTT": "9000"})
+
+
+def test_variables_of_the_client_the_packs_and_the_platform_are_left_alone() -> None:
+    names = ("URL", "API_KEY", "PUBLISH_KEY", "SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT_8080_TCP_ADDR")
+    assert load(None, {f"ORCHESTRATOR_{name}": "x" for name in names} | {"HOME": "/"}) == load(None, {})
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

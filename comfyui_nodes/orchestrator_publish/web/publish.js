@@ -10,7 +10,7 @@ const KEY = "Orchestrator.Service.Key";
 const ROUTE = "/orchestrator/publish";
 
 const STYLE = `
-.orchestrator-publish { width: min(34rem, 92vw); max-height: 88vh; overflow: auto; padding: 1.25rem 1.5rem; border-radius: 10px;
+.orchestrator-publish { width: min(34rem, 92vw); max-height: 88vh; margin-top: 6vh; overflow: auto; padding: 1.25rem 1.5rem; border-radius: 10px;
   border: 1px solid var(--border-color, #4e4e4e); background: var(--comfy-menu-bg, #202020); color: var(--fg-color, #ddd);
   font: 14px/1.45 system-ui, sans-serif; }
 .orchestrator-publish::backdrop { background: rgb(0 0 0 / 55%); }
@@ -64,10 +64,26 @@ function suggestedName() {
   return file && !file.isTemporary ? nameOf(file.filename ?? "") : "";
 }
 
+/** Has nodes of the open drawing bear the titles that they bear in the widget, so that its exports fit the widget too. */
+function retitle(titles) {
+  for (const [path, title] of Object.entries(titles)) {
+    const node = path.split(":").reduce((found, id) => (found?.subgraph ?? found)?.getNodeById?.(id), app.graph);
+    if (node) node.title = title;
+  }
+  app.graph.setDirtyCanvas(true, true);
+  app.extensionManager.workflow?.activeWorkflow?.changeTracker?.checkState();
+}
+
+/** The drawing, which knows what it is published as wherever it is opened. */
+function drawing(name) {
+  const workflow = app.graph.serialize();
+  return { ...workflow, extra: { ...workflow.extra, orchestrator: { widget: name } } };
+}
+
 async function send(wish) {
   const body = {
     ...wish,
-    workflow: app.graph.serialize(),
+    workflow: drawing(wish.name),
     address: app.extensionManager.setting.get(ADDRESS) ?? "",
     key: app.extensionManager.setting.get(KEY) ?? "",
   };
@@ -101,7 +117,7 @@ class PublishDialog {
       "div",
       { hidden: true },
       element("label", { className: "choice", htmlFor: this.replace.id }, this.replace, "Replace the widget that is there; what callers may set stays as it is"),
-      element("label", { className: "choice", htmlFor: this.anew.id }, this.anew, "Propose anew what callers may set; its widget.yaml is written over"),
+      element("label", { className: "choice", htmlFor: this.anew.id }, this.anew, "Propose anew what callers may set; its widget.yaml is overwritten"),
     );
     const form = element(
       "form",
@@ -154,7 +170,10 @@ class PublishDialog {
 
   async ask(dryRun) {
     if (!this.name.checkValidity()) {
-      this.tell("bad", "Give it a name of a-z, 0-9, - and _.");
+      const name = nameOf(this.name.value);
+      const instead = name ? `: it is ${name} now, if that will do` : "";
+      this.tell("bad", `Give it a name of a-z, 0-9, - and _${instead}.`);
+      this.name.value = name;
       this.name.focus();
       return;
     }
@@ -181,6 +200,7 @@ class PublishDialog {
     const link = element("a", { href: said.page, target: "_blank", rel: "noopener", textContent: `Open the page of ${said.name}` });
     this.tell("good", said.created ? `${said.name} is published.` : `${said.name} is replaced.`, said.sentences, link);
     (app.graph.extra ??= {}).orchestrator = { widget: said.name };
+    retitle(said.titles ?? {});
     app.extensionManager.toast.add({ severity: "success", summary: "Published", detail: said.name, life: 5000 });
     this.there.hidden = true;
     this.replace.checked = this.anew.checked = false;

@@ -8,6 +8,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -75,6 +76,18 @@ MIGRATIONS = (
 """Each takes a file from the version of its number to the next; never changed once released."""
 
 
+def require_readable(path: Path) -> None:
+    """Raises StorageError for a job file that this service could not open; changes nothing, unlike opening it."""
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            _require_known(connection)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except (sqlite3.Error, OSError) as error:
+        raise StorageError(f"The job file {path} cannot be used: {error}") from error
+
+
 class Database:
     """The file, from `async with` to its end. Several processes may have it open."""
 
@@ -114,6 +127,11 @@ class Database:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # It holds prompts and the addresses of webhooks; SQLite gives the files beside it the mode of this one.
+        self._path.touch(mode=0o600)
+        for end in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                self._path.with_name(self._path.name + end).chmod(0o600)
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=10)
         connection.row_factory = sqlite3.Row
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON"):
@@ -140,10 +158,15 @@ class Database:
         return result
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
+def _require_known(connection: sqlite3.Connection) -> int:
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > len(MIGRATIONS):
         raise sqlite3.DatabaseError(f"it was made by a newer version of this service ({version})")
+    return version
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    version = _require_known(connection)
     for number in range(version, len(MIGRATIONS)):
         for statement in MIGRATIONS[number].split(";\n"):
             connection.execute(statement)

@@ -145,7 +145,13 @@ class SqliteEngine:
 
     async def get(self, job_id: str) -> Job | None:
         """The job as it stands."""
-        found = await self._database.run(lambda db: records.read(db, job_id))
+        now = self._clock()
+
+        def look(db: sqlite3.Connection) -> records.Found | None:
+            records.forget_expired(db, now)  # so that nobody is told of an image that is gone, swept or not
+            return records.read(db, job_id)
+
+        found = await self._database.run(look)
         return None if found is None else self._job(found)
 
     async def cancel(self, job_id: str) -> Cancellation | None:
@@ -176,7 +182,7 @@ class SqliteEngine:
     async def _told(self, job: Job, after: int, previews: bool) -> AsyncGenerator[Event, None]:
         job_id, created, number = job.id, job.spec.created, after
         last: Happening | None = None
-        told = self._listeners.since(job_id, number, previews)
+        told = self._listeners.since(job_id, created, number, previews)
         if not told and job.ended is not None and 0 < after >= number_at(created, job.ended):
             return  # the end was heard, perhaps before a restart
         while True:
@@ -193,7 +199,7 @@ class SqliteEngine:
                 if now is None:
                     return
                 job = now
-                told = self._listeners.since(job_id, number, previews)
+                told = self._listeners.since(job_id, created, number, previews)
 
     async def stats(self) -> Stats:
         """Depth and speed of the queue."""

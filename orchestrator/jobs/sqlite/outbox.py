@@ -16,11 +16,14 @@ class SqliteOutbox:
         self._clock = clock
         self._kept = kept
 
-    async def due(self, most: int) -> Sequence[str]:
-        """The ids of the jobs whose webhooks are to be told now, the longest due first."""
-        line = "SELECT id FROM jobs WHERE hook_due <= ? ORDER BY hook_due LIMIT ?"
-        now = self._clock()
-        return await self._database.run(lambda db: [row["id"] for row in db.execute(line, (now, most))])
+    async def due(self, most: int, each: int | None = None) -> Sequence[str]:
+        """The ids of the jobs whose webhooks are to be told now, owners by turns."""
+        line = (
+            "SELECT id FROM (SELECT id, hook_due, row_number() OVER (PARTITION BY owner ORDER BY hook_due) AS n"
+            " FROM jobs WHERE hook_due <= ?) WHERE n <= ? ORDER BY n, hook_due LIMIT ?"
+        )
+        values = (self._clock(), most if each is None else each, most)
+        return await self._database.run(lambda db: [row["id"] for row in db.execute(line, values)])
 
     async def delivered(self, job_id: str, answer: str) -> None:
         """It was told."""

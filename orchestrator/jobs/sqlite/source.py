@@ -70,6 +70,8 @@ class Desk:
     leases: "dict[str, SqliteLease]" = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)
     """When each backend's last job ended (monotonic)."""
+    held_elsewhere: bool = True
+    """Whether jobs may be leased that nobody here holds: a process that is gone had them, or another has them."""
     _waiters: list[_Waiter] = field(default_factory=list)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -88,7 +90,9 @@ class Desk:
         waiter = _Waiter(backend, wanted, time.monotonic(), asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
-            await self.match()
+            # A round that goes on does not know of this waiter yet. What other processes submit is seen at a tick.
+            if self.waiting or self.held_elsewhere or self._turn.locked():
+                await self.match()
             return await asyncio.shield(waiter.lease)
         except asyncio.CancelledError:
             if waiter.lease.done():
@@ -139,13 +143,14 @@ class Desk:
                 held=frozenset(self.leases),
             )
 
-            def write(db: sqlite3.Connection) -> tuple[T, claims.Matched, int]:
+            def write(db: sqlite3.Connection) -> tuple[T, claims.Matched, int, int]:
                 done = first(db)
-                return done, claims.match(db, offers, backends, terms), records.waiting(db)
+                return done, claims.match(db, offers, backends, terms), records.waiting(db), records.running(db)
 
-            done, matched, self.waiting = await self.database.run(write)
+            done, matched, self.waiting, running = await self.database.run(write)
             for grant in matched.grants:
                 await self._hand_over(waiters[grant.offer], grant)
+            self.held_elsewhere = running > len(self.leases)
             return done, matched.given_up
 
     async def _hand_over(self, waiter: _Waiter, grant: claims.Grant) -> None:

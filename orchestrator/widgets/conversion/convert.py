@@ -5,7 +5,8 @@ editor fails or gives nothing useful, the graph says what the artist drew: a cla
 keeps its name and the fields that were saved with sockets, and a link to a node that is gone is no link.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from orchestrator.comfy.catalog import Catalog, NodeClass
@@ -39,15 +40,17 @@ _NAMES_FILES = frozenset(
 def convert(workflow: object, catalog: Catalog) -> Graph:
     """The graph that the decoded JSON of a saved workflow runs as, with the node classes of `catalog`.
 
-    Raises WorkflowError if the file is malformed, a subgraph holds itself, links lead in a circle, or nothing is left.
+    Raises WorkflowError if the file is malformed, a subgraph holds itself, links lead in a circle, a number is NaN or
+    infinite, or nothing is left.
     """
     canvases = Canvases(read_workflow(workflow), catalog)
     every_level = list(levels(canvases))
-    running = {level.id_of(node): (level, node) for level in every_level for node in _running(level)}
+    drawn = {level.id_of(n): (level, level.as_shown(n)) for level in every_level for n in level.canvas.nodes.values()}
+    running = {id_: (level, node) for id_, (level, node) in drawn.items() if _runs(node)}
     if not running:
         raise WorkflowError("no node of the workflow runs: it is empty, or all are muted or bypassed")
     tracer = Tracer(canvases)
-    named = [node for level in every_level for node in level.canvas.nodes.values()]
+    named = [node for _, node in drawn.values()]
     prompt: dict[str, object] = {}
     for id_, (level, node) in running.items():
         inputs = dict(_held(node, named))
@@ -59,6 +62,9 @@ def convert(workflow: object, catalog: Catalog) -> Graph:
             else:
                 inputs.pop(name, None)
         api = {name: _sent(value) for name, value in inputs.items() if value is not ABSENT}
+        unsaid = next((name for name, value in api.items() if not _is_json(value)), None)
+        if unsaid is not None:
+            raise WorkflowError(f"{node.saved.shown}, input '{unsaid}': JSON has no such number")
         prompt[id_] = {"class_type": node.saved.kind, "inputs": api, "_meta": {"title": node.title}}
     return Graph.from_api(prompt)
 
@@ -75,8 +81,8 @@ def _declared_only(node: Node, known: NodeClass | None) -> Node:
     return replace(node, inputs={name: value for name, value in node.inputs.items() if name not in added})
 
 
-def _running(level: Level) -> Iterator[DrawnNode]:
-    return (node for node in level.canvas.nodes.values() if node.runs and node.saved.mode not in (MUTED, BYPASSED))
+def _runs(node: DrawnNode) -> bool:
+    return node.runs and node.saved.mode not in (MUTED, BYPASSED)
 
 
 def _held(node: DrawnNode, named: list[DrawnNode]) -> Iterator[tuple[str, object]]:
@@ -107,3 +113,17 @@ def _sent(value: object) -> object:
     if isinstance(value, Link):
         return [value.node, value.slot]
     return {"__value__": list(value)} if isinstance(value, list | tuple) else value
+
+
+def _is_json(value: object) -> bool:
+    """False if a number in it is NaN or infinite, which Python's reader takes and no other does."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case Mapping() as items:
+                waiting += items.values()
+            case list() | tuple() as items:
+                waiting += items
+            case float() as number if not math.isfinite(number):
+                return False
+    return True

@@ -51,25 +51,25 @@ def _number_in(text: str) -> float | None:
 
 def rounded_integer(value: float, options: Mapping[str, object]) -> float:
     """A whole-number field's value after a change: the nearest multiple of `step`, counted from `min`."""
-    step, least = _option(options, "step", 1) or 1, _option(options, "min", 0)
+    step, least = option(options, "step", 1) or 1, option(options, "min", 0)
     if step == 1:
         return _plain(_round(value))
-    offset = math.fmod(least, step)
+    offset = math.fmod(least, step) if math.isfinite(least) else 0
     return _plain(_round((value - offset) / step) * step + offset)
 
 
 def rounded_float(value: float, options: Mapping[str, object]) -> float:
     """A number field's value after a change: rounded as `round` or else `step` says, then kept in `min` to `max`."""
-    step = _option(options, "step", 0.5)
+    step = option(options, "step", 0.5)
     precision = max(0, -math.floor(math.log10(step))) if step > 0 else 0
-    unit = _option(options, "round", 0)
+    unit = option(options, "round", 0)
     if precision and not unit:
         unit = 10**-precision
     if unit <= 0 or abs(value) >= 2**53:
         return value
     digits = Decimal(1).scaleb(-precision)
     exact = Decimal(_round(value / unit) * unit).quantize(digits, rounding=ROUND_HALF_UP)
-    return _plain(min(max(float(exact), _option(options, "min", 0)), _option(options, "max", 2048)))
+    return _plain(min(max(float(exact), option(options, "min", 0)), option(options, "max", 2048)))
 
 
 def _round(value: float) -> float:
@@ -82,6 +82,7 @@ def _plain(value: float) -> float:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _option(options: Mapping[str, object], name: str, default: float) -> float:
+def option(options: Mapping[str, object], name: str, default: float) -> float:
+    """A number among a field's options."""
     value = options.get(name)
     return default if isinstance(value, bool) or not isinstance(value, int | float) else value

@@ -1,7 +1,7 @@
 """Which output feeds an input in the end: through reroutes, bypassed nodes, and in and out of subgraphs. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from orchestrator.comfy.graph import Link
 from orchestrator.errors import WorkflowError
@@ -27,6 +27,36 @@ class Level:
         """The node's id in the graph, as the editor writes it: the path and its own id."""
         return ":".join((*self.path, node.saved.id))
 
+    def as_shown(self, node: DrawnNode) -> DrawnNode:
+        """The node with the values that subgraphs' nodes show for its fields in those fields.
+
+        The editor copies them there before it sends anything, from the outside in.
+        """
+        if self.above is None:
+            return node
+        shown = {
+            socket.field: self._shown(node, slot)
+            for slot, socket in enumerate(node.inputs)
+            if socket.field is not None and socket.field in node.values
+        }
+        return replace(node, values={**node.values, **shown})
+
+    def _shown(self, node: DrawnNode, slot: int) -> object:
+        value: object = None
+        level: Level | None = self
+        while level is not None:
+            socket = node.inputs[slot]
+            if socket.field is None or socket.field not in node.values:
+                break
+            value = node.values[socket.field]
+            link = level.canvas.drawing.links.get(socket.link) if socket.link is not None else None
+            if link is None or link.origin != SUBGRAPH_INPUT or level.node is None:
+                break
+            if not 0 <= link.slot < len(level.node.inputs):
+                break
+            node, slot, level = level.node, link.slot, level.above
+        return value
+
 
 def levels(canvases: Canvases) -> Iterator[Level]:
     """Every level of a workflow, the outermost first. Raises WorkflowError if there are absurdly many."""
@@ -50,7 +80,7 @@ def step_in(canvases: Canvases, level: Level, node: DrawnNode) -> Level:
 
 @dataclass(frozen=True)
 class Fixed:
-    """An input that no output feeds, but a field of the subgraph's node that it lies in."""
+    """An input that a field of the subgraph's node around it fills, and no link fills that: it is sent as it is."""
 
     value: object
 
@@ -74,34 +104,29 @@ class Tracer:
 
     def source(self, level: Level, node: DrawnNode, slot: int) -> Link | Fixed | None:
         """What feeds input number `slot`; None if nothing does. Raises WorkflowError if the links go in a circle."""
-        found: Fixed | None = None
-        at: _At | None = _At(level, node, False, slot, node.inputs[slot].kind)
+        at: _At | Fixed | None = _At(level, node, False, slot, node.inputs[slot].kind)
         seen: set[tuple[tuple[str, ...], str, bool, int]] = set()
-        while at is not None:
+        while isinstance(at, _At):
             key = (at.level.path, at.node.saved.id, at.is_output, at.slot)
             if key in seen:
                 raise WorkflowError(f"{node.saved.shown}, input '{node.inputs[slot].name}': its link leads in a circle")
             seen.add(key)
             if at.is_output and at.node.runs and at.node.saved.mode != BYPASSED:
                 return Link(at.level.id_of(at.node), at.slot)
-            if at.is_output:
-                at = self._before_output(at)
-                continue
-            at, fixed = self._before_input(at)
-            found = fixed or found
-        return found
+            at = self._before_output(at) if at.is_output else self._before_input(at)
+        return at
 
-    def _before_input(self, at: _At) -> tuple[_At | None, Fixed | None]:
-        """The output that an input is linked to; or, out of a subgraph, its node's input and what its field holds."""
+    def _before_input(self, at: _At) -> _At | Fixed | None:
+        """The output that an input is linked to; or, out of a subgraph, its node's input or what its field holds."""
         level = at.level
         id_ = at.node.inputs[at.slot].link
         link = level.canvas.drawing.links.get(id_) if id_ is not None else None
         if link is None:
-            return None, None
+            return None
         if link.origin == SUBGRAPH_INPUT and level.node is not None and level.above is not None:
-            return _outside(at, level.node, level.above, link)
+            return _outside(level.node, level.above, link)
         origin = level.canvas.nodes.get(link.origin)
-        return (None if origin is None else _At(level, origin, True, link.slot, at.kind)), None
+        return None if origin is None else _At(level, origin, True, link.slot, at.kind)
 
     def _before_output(self, at: _At) -> _At | None:
         """The place that an output of a node that does not run itself passes on."""
@@ -136,13 +161,13 @@ class Tracer:
         return None if origin is None else _At(inner, origin, True, link.slot, at.kind)
 
 
-def _outside(at: _At, node: DrawnNode, above: Level, link: SavedLink) -> tuple[_At | None, Fixed | None]:
+def _outside(node: DrawnNode, above: Level, link: SavedLink) -> _At | Fixed | None:
     if not 0 <= link.slot < len(node.inputs):
-        return None, None
+        return None
     outer = node.inputs[link.slot]
-    fixed = Fixed(node.values[outer.field]) if outer.field is not None and outer.field in node.values else None
-    linked = None if outer.link is None else _At(above, node, False, link.slot, outer.kind)
-    return linked, fixed
+    if outer.link is not None:
+        return _At(above, node, False, link.slot, outer.kind)
+    return Fixed(node.values[outer.field]) if outer.field is not None and outer.field in node.values else None
 
 
 def _set_node(at: _At) -> _At | None:

@@ -57,6 +57,8 @@ class DrawnNode:
     values: Mapping[str, object]
     subgraph: str | None = None
     """The id of the subgraph that the node stands for."""
+    may_read_names: bool = False
+    """True if a script of its pack may read values that were saved by name; the editor itself reads lists alone."""
 
 
 class Drawer:
@@ -84,7 +86,8 @@ class Drawer:
         outputs = known.outputs + node.outputs[len(known.outputs) :]
         fields = {field.name: field for field in shape.fields}
         title = node.title or known.title or known.name
-        return DrawnNode(node, title, True, merged(shape.sockets, node), outputs, fields, values)
+        sockets = merged(shape.sockets, node)
+        return DrawnNode(node, title, True, sockets, outputs, fields, values, may_read_names=known.of_pack)
 
 
 def merged(sockets: tuple[Socket, ...], node: SavedNode) -> tuple[Input, ...]:
@@ -113,7 +116,8 @@ def _draw_unknown(node: SavedNode) -> DrawnNode:
     else:
         values = dict(_in_order(named, node.values))
     fields = {name: Field(name, value) for name, value in values.items()}
-    return DrawnNode(node, node.title or node.kind, True, _as_saved(node), node.outputs, fields, values)
+    title, sockets = node.title or node.kind, _as_saved(node)
+    return DrawnNode(node, title, True, sockets, node.outputs, fields, values, may_read_names=True)
 
 
 def _in_order(named: list[SavedInput], values: tuple[object, ...]) -> Iterator[tuple[str, object]]:

@@ -43,6 +43,8 @@ class SavedNode:
     inputs: tuple[SavedInput, ...]
     outputs: tuple[str, ...]
     """Link types by slot."""
+    feeds: tuple[int, ...]
+    """The ids of the links at the first output, in the node's order."""
     values: Values
     alias: str
     """The name under which texts may refer to the node ("Node name for S&R"), or ""."""
@@ -99,7 +101,7 @@ def read_workflow(value: object) -> SavedWorkflow:
         raise WorkflowError("a saved workflow is a JSON object")
     if "nodes" not in value:
         kind = "this is the API format" if _is_api(value) else "there is no list of nodes"
-        raise WorkflowError(f"{kind}; use the file that the editor's Save writes")
+        raise WorkflowError(f"{kind}; use the file that the editor's File → Export writes")
     subgraphs = {str(definition["id"]): _subgraph(definition) for definition in _definitions(value)}
     return SavedWorkflow(_drawing(value, "the workflow"), subgraphs)
 
@@ -145,7 +147,7 @@ def _node(value: object, where: str) -> SavedNode:
         raise WorkflowError(f"{where}: a node has no id")
     if not isinstance(kind, str) or not kind:
         raise WorkflowError(f"{where}: node {id_} has no type")
-    properties = value.get("properties")
+    properties, outputs = value.get("properties"), _objects(value.get("outputs"))
     properties = properties if isinstance(properties, Mapping) else {}
     return SavedNode(
         id=id_,
@@ -153,7 +155,8 @@ def _node(value: object, where: str) -> SavedNode:
         title=_text(value.get("title")),
         mode=_whole(value.get("mode")) or 0,
         inputs=tuple(_input(item, where, id_) for item in _objects(value.get("inputs"))),
-        outputs=tuple(_link_type(item.get("type")) for item in _objects(value.get("outputs"))),
+        outputs=tuple(_link_type(item.get("type")) for item in outputs),
+        feeds=_link_ids(outputs[0].get("links")) if outputs else (),
         values=_values(value.get("widgets_values")),
         alias=_text(properties.get("Node name for S&R")),
         replaces=properties.get("Run widget replace on values") is True,
@@ -204,13 +207,15 @@ def _links(value: Mapping[str, object], where: str) -> Iterator[tuple[int, Saved
 
 
 def _ports(value: object) -> tuple[Port, ...]:
-    ports = []
-    for item in _objects(value):
-        ids = item.get("linkIds")
-        links = [_whole(id_) for id_ in ids] if isinstance(ids, list) else []
-        kind = _link_type(item.get("type"))
-        ports.append(Port(_text(item.get("name")), kind, tuple(id_ for id_ in links if id_ is not None)))
-    return tuple(ports)
+    return tuple(
+        Port(_text(item.get("name")), _link_type(item.get("type")), _link_ids(item.get("linkIds")))
+        for item in _objects(value)
+    )
+
+
+def _link_ids(value: object) -> tuple[int, ...]:
+    links = [_whole(id_) for id_ in value] if isinstance(value, list) else []
+    return tuple(id_ for id_ in links if id_ is not None)
 
 
 def _objects(value: object) -> Sequence[Mapping[str, object]]:

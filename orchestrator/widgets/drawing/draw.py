@@ -71,7 +71,7 @@ def _set_values(sheet: Sheet, template: Template, graph: Graph) -> None:
         for id_ in ids:
             held, value = template.held[id_], graph.nodes[id_.node].inputs[id_.name]
             shown = literal(held.field, value, as_it_is=held.is_outside)
-            if place is not None and _carries(place, held, shown) and (kept is None or kept == shown):
+            if place is not None and _carries(held, shown) and (kept is None or kept == shown):
                 kept = shown
             else:
                 sheet.cut(held.own.path, held.own.node, id_.name)
@@ -80,8 +80,8 @@ def _set_values(sheet: Sheet, template: Template, graph: Graph) -> None:
             sheet.write(place, kept)
 
 
-def _carries(place: Place, held: Held, text: object) -> bool:
-    return place.field is not None or can_be_copied(held.field, text)
+def _carries(held: Held, text: object) -> bool:
+    return held.primitive is None or can_be_copied(held.primitive, held.field, text)
 
 
 def _changed(template: Template, graph: Graph) -> Iterator[tuple[InputId, Input]]:

@@ -16,6 +16,7 @@ from orchestrator.widgets.conversion.canvas import Canvases
 from orchestrator.widgets.conversion.fields import ABSENT, Field
 from orchestrator.widgets.conversion.links import Level, levels
 from orchestrator.widgets.conversion.nodes import CONTROLS, PRIMITIVE, DrawnNode
+from orchestrator.widgets.conversion.primitive import Shared, shared
 from orchestrator.widgets.conversion.saved import SUBGRAPH_INPUT, read_workflow
 from orchestrator.widgets.drawing import written
 from orchestrator.widgets.drawing.sheet import Sheet
@@ -47,8 +48,11 @@ class Held:
     own: Place
     place: Place | None
     field: Field
+    primitive: Shared | None
+    """What the primitive node draws that fills it, if one does."""
     is_outside: bool
-    """True if a subgraph's node fills it: such a value is sent as it is, without choices among `{a|b}`."""
+    """True if a field of a subgraph's node fills it, and no link fills that field: such a value is sent as it is,
+    without choices among `{a|b}`."""
 
 
 @dataclass(frozen=True)
@@ -111,24 +115,24 @@ def _held(level: Level) -> Iterator[tuple[InputId, Held]]:
             field = node.fields.get(socket.field) if socket.field is not None else None
             if node.runs and field is not None:
                 own = Place(level.path, node.saved.id, field.name)
-                place = _place(level, node, slot)
-                is_outside = place is not None and place.path != level.path
-                yield InputId(level.id_of(node), socket.name), Held(own, place, field, is_outside)
+                place, primitive = _place(level, node, slot)
+                is_outside = place is not None and place.path != level.path and primitive is None
+                yield InputId(level.id_of(node), socket.name), Held(own, place, field, primitive, is_outside)
 
 
-def _place(level: Level, node: DrawnNode, slot: int) -> Place | None:
+def _place(level: Level, node: DrawnNode, slot: int) -> tuple[Place | None, Shared | None]:
     """What fills a field: itself, unless it is linked to a primitive node or shown by the subgraph that it lies in."""
     socket = node.inputs[slot]
     link = level.canvas.drawing.links.get(socket.link) if socket.link is not None else None
     if link is None:
-        return None if socket.field is None else Place(level.path, node.saved.id, socket.field)
+        return (None if socket.field is None else Place(level.path, node.saved.id, socket.field)), None
     if link.origin == SUBGRAPH_INPUT and level.node is not None and level.above is not None:
         shown = 0 <= link.slot < len(level.node.inputs)
-        return _place(level.above, level.node, link.slot) if shown else None
+        return _place(level.above, level.node, link.slot) if shown else (None, None)
     origin = level.canvas.nodes.get(link.origin)
     if origin is None or origin.saved.kind != PRIMITIVE or origin.saved.replaces:
-        return None
-    return Place(level.path, origin.saved.id, None)
+        return None, None
+    return Place(level.path, origin.saved.id, None), shared(level.canvas.drawing, level.canvas.nodes, origin)
 
 
 def _settle(sheet: Sheet, path: Path, node: DrawnNode) -> None:
@@ -137,7 +141,7 @@ def _settle(sheet: Sheet, path: Path, node: DrawnNode) -> None:
     savable = all(value is not ABSENT and node.fields[n].take(value) == value for n, value in node.values.items())
     if node.fields and savable and (node.runs or node.subgraph is not None):
         kept = {name: "fixed" for name, value in node.values.items() if _is_control(node, name, value)}
-        sheet.write_all(path, node.saved.id, {**node.values, **kept})
+        sheet.write_all(path, node.saved.id, {**node.values, **kept}, by_name=node.may_read_names)
     if node.saved.kind == PRIMITIVE:
         sheet.fix_primitive(path, node.saved.id)
 

@@ -83,11 +83,11 @@ class Sheet:
         listed[at] = value
         node["widgets_values"] = listed
 
-    def write_all(self, path: "Path", id_: str, values: Mapping[str, object]) -> None:
-        """Puts a value into each field of a node."""
+    def write_all(self, path: "Path", id_: str, values: Mapping[str, object], *, by_name: bool) -> None:
+        """Puts a value into each field of a node; `by_name`: as it was saved, if that was by name, else as a list."""
         node = self.node(path, id_)
         row = self._rows[path, id_]
-        if isinstance(node.get("widgets_values"), dict):
+        if by_name and isinstance(node.get("widgets_values"), dict):
             node["widgets_values"] |= {name: values[name] for name in row if name in node["widgets_values"]}
         else:
             node["widgets_values"] = [values[name] for name in row]
@@ -110,7 +110,10 @@ class Sheet:
         _count_up(self.workflow.get("state"), "lastNodeId", int(node["id"]))
 
     def cut(self, path: "Path", id_: str, name: str) -> None:
-        """Takes away the link that fills an input."""
+        """Takes away the link that fills an input.
+
+        If it was the last from a subgraph's input to a field, the subgraph's node shows that field no longer.
+        """
         canvas, node = self.canvas(path), self.node(path, id_)
         socket = next((item for item in _objects(node.get("inputs")) if item.get("name") == name), None)
         if socket is None or socket.get("link") is None:
@@ -118,12 +121,39 @@ class Sheet:
         link, socket["link"] = socket["link"], None
         canvas["links"] = [item for item in canvas["links"] if _link_id(item) != link]
         for port in _objects(canvas.get("inputs")):
-            if isinstance(port.get("linkIds"), list):
+            if isinstance(port.get("linkIds"), list) and link in port["linkIds"]:
                 port["linkIds"] = [other for other in port["linkIds"] if other != link]
+                if not self._leads_to_a_field(path, port):
+                    self._hide(path[:-1], path[-1], str(port.get("name")))
         for other in _objects(canvas.get("nodes")):
             for output in _objects(other.get("outputs")):
                 if link in (output.get("links") or ()):
                     output["links"] = [item for item in output["links"] if item != link]
+
+    def _leads_to_a_field(self, path: "Path", port: Json) -> bool:
+        for node in _objects(self.canvas(path).get("nodes")):
+            row = self._rows.get((path, str(id_text(node.get("id")))), ())
+            for socket in _objects(node.get("inputs")):
+                field = (socket.get("widget") or {}).get("name", socket.get("name"))
+                if socket.get("link") in port["linkIds"] and socket.get("link") is not None and field in row:
+                    return True
+        return False
+
+    def _hide(self, path: "Path", id_: str, name: str) -> None:
+        """Takes a field off a subgraph's node, as the editor will: the values of those after it move up."""
+        node, row = self.node(path, id_), self._rows[path, id_]
+        if name not in row:
+            return
+        values = node.get("widgets_values")
+        if isinstance(values, dict):
+            values.pop(name, None)
+        elif isinstance(values, list):
+            del values[row.index(name) : row.index(name) + 1]
+        self._rows[path, id_] = tuple(field for field in row if field != name)
+        self.cut(path, id_, name)
+        for socket in _objects(node.get("inputs")):
+            if socket.get("name") == name:
+                socket.pop("widget", None)
 
     def link(self, path: "Path", source: Json, slot: int, target: Json, name: str) -> None:
         """Draws a link from an output to an input that has none."""

@@ -5,6 +5,7 @@ import re
 from orchestrator.comfy.graph import Input
 from orchestrator.widgets.conversion import texts
 from orchestrator.widgets.conversion.fields import Field
+from orchestrator.widgets.conversion.primitive import Shared
 
 _LARGEST_EXACT = 2**53
 """JavaScript's numbers above it have gaps."""
@@ -31,9 +32,10 @@ def means(sent: Input, value: Input) -> bool:
     return sent == value or (type(value) is int and abs(value) > _LARGEST_EXACT and sent == str(value))
 
 
-def can_be_copied(field: Field, value: object) -> bool:
-    """True if a primitive node hands this value on to the field unchanged."""
-    return type(field.settle(value)) in (type(value), int, float) and field.settle(value) == value
+def can_be_copied(primitive: Shared, field: Field, value: object) -> bool:
+    """True if a primitive node holds this value and hands it on to the field unchanged."""
+    held = primitive.hold(value)
+    return all(type(made) in (type(value), int, float) and made == value for made in (held, field.settle(held)))
 
 
 def _escaped(text: str) -> str:

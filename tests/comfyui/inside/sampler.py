@@ -15,6 +15,7 @@ import comfy.options  # noqa: E402
 comfy.options.enable_args_parsing()
 import comfy.sd  # noqa: E402
 import nodes  # noqa: E402
+import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 spec = importlib.util.spec_from_file_location("pack", Path(pack_folder) / "__init__.py")
@@ -62,6 +63,22 @@ def lcm_apart(model, ours, theirs, latent) -> float:
     return float((core - painted).abs().max() / core.abs().max())
 
 
+def core_uni_pc(model, theirs, given, denoise: float) -> torch.Tensor:
+    """ComfyUI's UniPC over the levels that WebUI's would walk if it started where it adds noise for."""
+    import comfy.sample
+    import comfy.samplers
+
+    trained = model.get_model_object("model_sampling").sigmas.double().numpy()
+    encoded = int(min(denoise, 0.999) * STEPS)
+    times = np.linspace(1 + encoded * (1000 // STEPS), 0, encoded + 2)
+    log_alpha = np.interp(times, np.arange(1000), -np.log1p(trained**2) / 2)
+    sigmas = torch.from_numpy(np.sqrt(np.expm1(-2 * log_alpha))).float()
+    noise = comfy.sample.prepare_noise(given["samples"], SEED)
+    solver, mask = comfy.samplers.sampler_object("uni_pc"), given.get("noise_mask")
+    fixed = (solver, sigmas, *theirs, given["samples"])
+    return comfy.sample.sample_custom(model, noise, 4.0, *fixed, noise_mask=mask, seed=SEED)
+
+
 @torch.inference_mode()
 def main() -> None:
     model, clip, *_ = comfy.sd.load_checkpoint_guess_config(checkpoint, output_vae=False)
@@ -104,13 +121,22 @@ def main() -> None:
         for scheduler in (("karras", "normal", "sgm_uniform", "ddim_uniform") if name == "euler" else ("karras",))
     }
     report["scale"] = float(a1111("euler").abs().max())
+    inside = mask.expand_as(latent["samples"]) == 1
+    pair = a1111("uni_pc"), core_uni_pc(model, theirs, masked, DENOISE)
+    whole = a1111("uni_pc", given=latent, denoise=1.0), core_uni_pc(model, theirs, latent, 1.0)
+    report["uni_pc"] = {
+        # Beyond the mask core leaves the noise of the last level, which is above zero.
+        "hard mask": apart(*(one[inside] for one in pair)),
+        "no mask": apart(*whole),
+    }
     report["lms"] = apart(a1111("lms"), advanced("lms"))
     report["ddim"] = apart(a1111("ddim", "ddim_uniform"), advanced("euler", "ddim_uniform"))
     report["no mask"] = apart(a1111("dpmpp_2m", given=latent), advanced("dpmpp_2m", given=latent))
     report["stochastic"] = {name: apart(a1111(name), advanced(name)) for name in NOISY + BROWNIAN}
     outside = mask.expand_as(latent["samples"]) == 0
     report["outside"] = max(
-        apart(a1111(name)[outside], latent["samples"][outside]) for name in DETERMINISTIC + NOISY + BROWNIAN
+        apart(a1111(name)[outside], latent["samples"][outside])
+        for name in [*DETERMINISTIC, *NOISY, *BROWNIAN, "uni_pc"]
     )
     report["repeat"] = max(apart(a1111(name), a1111(name)) for name in NOISY + BROWNIAN)
     same = encode(clip, "a red heart :0.75 AND a red heart :0.25", "positive", STEPS)[0]

@@ -4,7 +4,7 @@ import asyncio
 import io
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from orchestrator.comfy.execution import ImageRef
 from orchestrator.comfy.following import NotBegun
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.results import KEPT_RESULTS, Results
-from orchestrator.comfy.uploads import KEPT_SLOTS
+from orchestrator.comfy.uploads import KEPT_SLOTS, Uploads
 from orchestrator.comfy.wire import Upload, Wire
-from orchestrator.errors import BackendError
+from orchestrator.errors import BackendError, BackendLost
 from tests.comfyui.backends import REPOSITORY, embedded_arguments, started
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.integration.pictures import plain, png
@@ -105,6 +105,55 @@ async def test_a_slot_is_not_written_over_while_a_job_of_an_earlier_life_needs_i
         async with client_of(fake.url) as client:  # that job is over by now
             assert await client.run(picture_graph(new.reference), new_id(), "9", deadline=20, uploads=[new])
         assert fake.requests("POST /upload/image") == ["00.png", "01.png", "00.png"]
+
+
+async def test_the_queue_is_read_only_while_it_may_hold_jobs_whose_end_is_not_known() -> None:
+    async with FakeComfyUI() as fake, Wire(fake.url, name="fake", headers=None, limits=QUICK) as wire:
+        uploads = Uploads(wire, settling=0.3)
+
+        async def job(number: int, *, lost: bool = False) -> int:
+            """How often the queue has been read once it is over."""
+            with suppress(BackendError):
+                async with uploads.held([picture(number)], f"job {number}"):
+                    if lost:
+                        raise BackendLost("nobody knows")
+            return len(fake.requests("GET /queue"))
+
+        assert [await job(1), await job(2)] == [1, 2]  # jobs of an earlier life may still come
+        await asyncio.sleep(0.3)
+        assert [await job(3), await job(4), await job(5)] == [3, 3, 3]
+        assert [await job(6, lost=True), await job(7)] == [3, 4]
+        await asyncio.sleep(0.3)
+        assert [await job(8), await job(9)] == [5, 5]
+
+
+async def test_a_slot_is_not_written_over_while_a_job_that_was_given_up_needs_it() -> None:
+    async with FakeComfyUI(run_seconds=0.6) as fake, Wire(fake.url, name="fake", headers=None, limits=QUICK) as wire:
+        uploads = Uploads(wire, kept=1, settling=0.0)
+        async with uploads.held([picture(1)], "one"):
+            pass
+        with suppress(BackendLost):
+            async with uploads.held([picture(2)], "two") as files:
+                graph = picture_graph(picture(2).reference).renamed(files).to_api()
+                await wire.submit(graph, "two", "somebody")
+                raise BackendLost("it is there all the same")
+        async with uploads.held([picture(3)], "three"):
+            pass
+        await until(lambda: not fake.engine.queue()["queue_running"])
+        async with uploads.held([picture(4)], "four"):
+            pass
+        assert fake.requests("POST /upload/image") == ["00.png", "00.png", "01.png", "00.png"]
+
+
+async def test_a_slot_that_an_earlier_life_gave_to_a_job_is_kept_though_the_job_holds_another_by_now() -> None:
+    """What is at the backend may run first, and its end is taken for the job's."""
+    async with FakeComfyUI(run_seconds=0.6) as fake, Wire(fake.url, name="fake", headers=None, limits=QUICK) as wire:
+        earlier = Uploads(wire)
+        async with earlier.held([picture(0)], "zero"), earlier.held([picture(1)], "one") as files:
+            await wire.submit(picture_graph(picture(1).reference).renamed(files).to_api(), "one", "somebody")
+        uploads = Uploads(wire, kept=1)
+        async with uploads.held([picture(1)], "one"), uploads.held([picture(2)], "two"):
+            assert fake.requests("POST /upload/image") == ["00.png", "01.png", "00.png", "02.png"]
 
 
 async def test_more_pictures_at_once_than_slots_are_all_sent_and_their_files_used_again() -> None:

@@ -1,3 +1,4 @@
+import logging
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import FrozenInstanceError
 
@@ -42,6 +43,18 @@ async def test_a_pool_without_backends_says_so():
     async with Pool([]) as pool:
         with pytest.raises(NoBackend, match="configured"):
             pool.require(frozenset({"A"}))
+
+
+async def test_where_to_draw_is_told_of_the_backend_that_brings_an_editor_and_of_no_other(caplog):
+    caplog.set_level(logging.INFO, "orchestrator.comfy.pool")
+    async with fake_with("A") as own, fake_with("A") as other:
+        clients = [
+            BackendClient(own.url, name="embedded", kind="embedded", limits=QUICK, backoff=AT_ONCE),
+            BackendClient(other.url, name="other", limits=QUICK, backoff=AT_ONCE),
+        ]
+        async with Pool(clients, backoff=AT_ONCE) as pool:
+            await until(lambda: all(state.connection == "ready" for state in pool.snapshot()))
+    assert [text for text in caplog.messages if "to draw" in text] == [f"Open {own.url} in a browser to draw workflows"]
 
 
 async def test_a_backend_that_is_gone_is_not_ready_until_it_is_back():

@@ -57,7 +57,7 @@ def test_new_makes_a_widget_and_says_what_it_did(tmp_path: Path, capsys: pytest.
     assert main(["workflows", "new", "house", file, *settings(tmp_path)]) == 0
     said = capsys.readouterr().out
     assert "house is made, with 9 parameters: model, prompt, negative_prompt, width" in said
-    assert "Node 3 is now titled 'Negative prompt', so that it can be told from the others." in said
+    assert "The node 'CLIP Text Encode (Prompt)' (3) is titled 'Negative prompt' in the widget." in said
     assert said.rstrip().endswith(
         "house can be used; callers set model, prompt, negative_prompt, width, height, steps, cfg_scale, sampler, seed"
     )

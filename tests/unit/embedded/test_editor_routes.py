@@ -219,6 +219,13 @@ async def test_model_files_are_told_with_size_and_their_own_words(client: Client
             assert answer.status == 404
 
 
+async def test_the_places_of_models_are_told_by_kind_and_not_where_they_lie(client: Client, folder: Path) -> None:
+    async with client.get("/internal/folder_paths") as answer:
+        said = await answer.text()
+    assert json.loads(said)["checkpoints"] == ["models/checkpoints"]
+    assert str(folder) not in said
+
+
 async def test_core_classes_are_described_as_comfyui_does(tmp_path: Path) -> None:
     """But for what lies in its folders, and samplers and methods that do not run here."""
     folders = Folders(tmp_path, tmp_path)

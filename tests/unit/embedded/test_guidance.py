@@ -78,3 +78,20 @@ def test_without_a_mask_nothing_is_blended(drawn: dict[str, Tensor]) -> None:
     text = torch.zeros(1, 77, 8)
     clean = Prompted(guidance, text, text, 1.0, None)(drawn["x"], torch.tensor(2.0))
     assert torch.allclose(clean, drawn["x"] - 2 * drawn["noise"], atol=1e-5)
+
+
+def test_many_texts_are_evaluated_a_few_at_a_time_each_with_its_own_noise(drawn: dict[str, Tensor]) -> None:
+    unet = Listening(drawn["noise"])
+    lengths = [77, 77, 77, 154, 77, 77, 77]
+    texts = [torch.full((1, length, 8), float(turn)) for turn, length in enumerate(lengths)]
+    noises = Guidance(unet, NoiseLevels(), lambda: None).noises(drawn["x"], torch.tensor(3.0), texts)
+    assert all(torch.allclose(noise, drawn["noise"] + turn) for turn, noise in enumerate(noises))
+    assert len(noises) == len(texts)
+    assert max(len(shown) for shown in unet.seen) == 2 * len(drawn["x"])
+
+
+def test_before_each_evaluation_it_is_asked_whether_to_go_on(drawn: dict[str, Tensor]) -> None:
+    unet, asked = Listening(drawn["noise"]), list[int]()
+    guidance = Guidance(unet, NoiseLevels(), lambda: asked.append(len(unet.seen)))
+    guidance.noises(drawn["x"], torch.tensor(3.0), [torch.zeros(1, 77, 8)] * 5)
+    assert asked == [0, 1, 2]

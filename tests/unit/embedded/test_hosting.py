@@ -59,6 +59,24 @@ def test_the_pack_s_sampler_equals_the_core_one_with_a_hard_mask(run: dict[str, 
 
 
 @torch.inference_mode()
+def test_a_solver_of_the_pack_walks_its_steps_on_this_backend(run: dict[str, Any], files: dict[int, Path]) -> None:
+    shelf, monitor = Shelf(), Monitor()
+    steps: list[tuple[int, int]] = []
+    monitor.listen(lambda done, total: steps.append((done, total)))
+    model, clip = Model(shelf, files[4], monitor), Clip(shelf, files[4])
+    samples = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(1))
+    mask = torch.zeros(1, 1, 8, 8)
+    mask[..., 2:6, 1:5] = 1
+    (prompt,) = run["A1111Prompt"](clip=clip, text="a red heart", kind="positive", steps=4).values
+    given = {"positive": prompt, "negative": prompt, "latent_image": {"samples": samples, "noise_mask": mask}}
+    answer = run["A1111Sampler"](model=model, sampler_name="uni_pc", **given, **SET_TO).values[0]["samples"]
+    changed = (answer != samples)[0].all(dim=0)
+    assert torch.equal(changed, mask[0, 0] == 1)
+    assert bool(answer.isfinite().all())
+    assert steps == [(1, 3), (2, 3), (3, 3)]
+
+
+@torch.inference_mode()
 def test_nine_channels_see_the_mask_and_the_surroundings(run: dict[str, Any], files: dict[int, Path]) -> None:
     shelf = Shelf()
     model, clip = Model(shelf, files[9], Monitor()), Clip(shelf, files[9])

@@ -17,18 +17,18 @@ async def test_a_jobs_pictures_stay_until_they_are_dropped(tmp_path: Path) -> No
     inputs = InputFiles(tmp_path / "inputs")
     await inputs.keep(one, {NAME: b"one"})
     await InputFiles(tmp_path / "inputs").keep(two, {NAME: b"two"})
-    assert await inputs.read(two, NAME) == b"two"
+    assert await inputs.read(two, [NAME]) == {NAME: b"two"}
     await inputs.drop(one)
     with pytest.raises(StorageError, match="gone"):
-        await inputs.read(one, NAME)
-    assert await inputs.read(two, NAME) == b"two"
+        await inputs.read(one, [NAME])
+    assert await inputs.read(two, [NAME]) == {NAME: b"two"}
 
 
 async def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     inputs = InputFiles(tmp_path / "inputs")
     for job_id, name in (("..", NAME), (str(uuid.uuid4()), "../x.png")):
         with pytest.raises(StorageError, match="no name"):
-            await inputs.read(job_id, name)
+            await inputs.read(job_id, [name])
         with pytest.raises(StorageError, match="no name"):
             await inputs.keep(job_id, {name: b""})
 
@@ -72,3 +72,13 @@ async def test_a_folder_that_cannot_be_written_is_a_storage_error(tmp_path: Path
     (tmp_path / "inputs").write_text("a file")
     with pytest.raises(StorageError, match="could not be written"):
         await InputFiles(tmp_path / "inputs").keep(str(uuid.uuid4()), {NAME: b"x"})
+
+
+async def test_a_failure_leaves_the_pictures_that_another_request_has_written(tmp_path: Path) -> None:
+    inputs, job_id, other = InputFiles(tmp_path / "inputs"), str(uuid.uuid4()), "b" * 64
+    await inputs.keep(job_id, {NAME: b"x"})
+    written = (tmp_path / "inputs" / job_id / NAME).stat()
+    (tmp_path / "inputs" / job_id / f"{other}.part").mkdir()
+    with pytest.raises(StorageError, match="could not be written"):
+        await inputs.keep(job_id, {NAME: b"x", f"{other}.png": b"y"})
+    assert (tmp_path / "inputs" / job_id / NAME).stat() == written

@@ -1,6 +1,8 @@
 """Writing PNG files, and the file that callers get."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from orchestrator.errors import BackendError
 from orchestrator.images.encode import to_output
-from orchestrator.images.png import encode_png, strip_png
+from orchestrator.images.png import SIGNATURE, encode_png, plain_png, strip_png, verified_png
 from tests.unit.images.pictures import noise, opened, saved, scene
 
 
@@ -36,6 +38,86 @@ def test_a_large_picture_is_compressed_and_bit_exact(mode: str) -> None:
     data = encode_png(image)
     assert opened(data).tobytes() == image.tobytes()
     assert len(data) < len(image.tobytes()) / 3
+
+
+def test_a_mask_is_compressed_however_small_it_is() -> None:
+    mask = np.zeros((512, 512), np.uint8)
+    mask[100:300, 100:400] = 255
+    data = encode_png(Image.fromarray(mask))
+    assert np.array_equal(np.asarray(opened(data)), mask)
+    assert len(data) < 2000
+
+
+def test_a_png_of_plain_pixels_is_verified_without_being_decoded() -> None:
+    for image in (scene(), noise(70, 50)):
+        for data in (encode_png(image), saved(image, "PNG"), saved(image, "PNG", dpi=(72, 72), compress_level=0)):
+            assert verified_png(data, 100_000) == (plain_png(data), *image.size)
+    assert verified_png(saved(scene(64, 48), "PNG"), 64 * 48) is not None
+    assert verified_png(saved(scene(64, 48), "PNG"), 64 * 48 - 1) is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        saved(scene(), "JPEG"),
+        saved(scene().convert("L"), "PNG"),
+        saved(scene().convert("RGBA"), "PNG"),
+        saved(scene().quantize(8), "PNG"),
+        saved(scene(), "PNG", transparency=(1, 2, 3)),
+        saved(scene(), "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"),
+        saved(scene(), "PNG", save_all=True, append_images=[noise(64, 48)]),
+        saved(scene(), "PNG")[:-1],
+        encode_png(scene(2000, 1100)),
+        b"",
+    ],
+)
+def test_what_has_to_be_decoded_is_not_verified(data: bytes) -> None:
+    assert verified_png(data, 10**7) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_is_verified_though_bytes_of_it_were_changed_is_a_picture_for_pillow(data: st.DataObject) -> None:
+    """The checksums are made good again, so that the damage is not seen by them."""
+    whole = bytearray(saved(noise(9, 7), "PNG") if data.draw(st.booleans()) else encode_png(noise(9, 7)))
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(8, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    at = 8
+    while at + 12 <= len(whole) and (size := int.from_bytes(whole[at : at + 4])) <= len(whole) - at - 12:
+        end = at + 8 + size
+        whole[end : end + 4] = zlib.crc32(whole[at + 4 : end]).to_bytes(4)
+        at = end + 4
+    found = verified_png(bytes(whole), 10**6)
+    if found is not None:
+        image = opened(bytes(whole))
+        assert (image.mode, image.size) == ("RGB", found[1:])
+        assert opened(found[0]).tobytes() == image.tobytes()
+
+
+def test_damage_is_not_verified() -> None:
+    whole = saved(noise(9, 7), "PNG")
+    assert verified_png(whole, 10**6) is not None
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1
+        assert verified_png(bytes(damaged), 10**6) is None
+
+
+def test_a_row_with_a_filter_that_there_is_none_of_is_not_verified() -> None:
+    rows = bytearray(b"".join(b"\0" + bytes(27) for _ in range(7)))
+    assert verified_png(rgb_png(9, 7, zlib.compress(rows)), 10**6) is not None
+    rows[28] = 5
+    assert verified_png(rgb_png(9, 7, zlib.compress(rows)), 10**6) is None
+    assert verified_png(rgb_png(9, 6, zlib.compress(rows)), 10**6) is None
+    assert verified_png(rgb_png(9, 8, zlib.compress(rows)), 10**6) is None
+
+
+def rgb_png(width: int, height: int, data: bytes) -> bytes:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def described() -> bytes:

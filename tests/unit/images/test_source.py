@@ -17,7 +17,7 @@ from orchestrator.errors import InvalidParameters
 from orchestrator.images.encode import to_output
 from orchestrator.images.mask import require_latent_mask
 from orchestrator.images.png import encode_png
-from orchestrator.images.source import PictureSource
+from orchestrator.images.source import Mask, PictureSource
 from orchestrator.images.threads import PictureThreads
 from tests.unit.images.pictures import b64, noise, opened, saved, scene
 from tests.unit.loop_gap import LIMIT, least_worst_gap
@@ -119,7 +119,11 @@ async def test_a_png_that_is_not_just_its_pixels_is_encoded_anew(
 )
 async def test_what_is_wrong_names_the_field(source: PictureSource, content: str | bytes, says: str) -> None:
     assert says in await complaint(source.read(content, "image"), "image")
-    assert says in await complaint(source.read_mask(content, "mask", (64, 48)), "mask")
+    assert says in await complaint(read_mask(source, content, (64, 48)), "mask")
+
+
+async def read_mask(source: PictureSource, content: str | bytes, size: tuple[int, int]) -> Mask:
+    return await source.fit_mask(await source.read_mask(content, "mask"), size)
 
 
 def circle(width: int, height: int, mode: str = "L", paint: object = 255, ground: object = 0) -> Image.Image:
@@ -139,7 +143,7 @@ EXPECTED = np.asarray(circle(64, 48)) > 0
         circle(64, 48, "RGB", (255, 255, 255), (100, 100, 100)),
         circle(64, 48, "1", 1),
         circle(64, 48, "RGBA", (0, 0, 0, 255), (255, 255, 255, 0)),
-        circle(64, 48, "RGBA", (0, 0, 0, 128), (255, 255, 255, 127)),
+        circle(64, 48, "RGBA", (0, 0, 0, 129), (255, 255, 255, 128)),
         circle(64, 48, "RGBA", (255, 255, 255, 255), (0, 0, 0, 255)),
         circle(64, 48, "RGBA", (255, 255, 255, 0), (0, 0, 0, 0)),
         circle(64, 48, "LA", (0, 255), (255, 0)),
@@ -159,7 +163,7 @@ EXPECTED = np.asarray(circle(64, 48)) > 0
     ],
 )
 async def test_a_mask_is_white_or_its_alpha(source: PictureSource, image: Image.Image) -> None:
-    mask = await source.read_mask(b64(saved(image, "PNG")), "mask", (64, 48))
+    mask = await read_mask(source, b64(saved(image, "PNG")), (64, 48))
     assert np.array_equal(mask.region, EXPECTED)
     written = opened(mask.png)
     assert written.mode == "L"
@@ -167,25 +171,25 @@ async def test_a_mask_is_white_or_its_alpha(source: PictureSource, image: Image.
 
 
 async def test_red_is_too_dark_to_be_mask(source: PictureSource) -> None:
-    mask = await source.read_mask(saved(circle(64, 48, "RGB", (255, 0, 0)), "PNG"), "mask", (64, 48))
+    mask = await read_mask(source, saved(circle(64, 48, "RGB", (255, 0, 0)), "PNG"), (64, 48))
     assert not mask.region.any()
 
 
 async def test_a_transparent_palette_colour_is_outside_the_mask(source: PictureSource) -> None:
     image = circle(64, 48, "P", 1)
     image.putpalette([200, 200, 200, 0, 0, 0])
-    mask = await source.read_mask(saved(image, "PNG", transparency=0), "mask", (64, 48))
+    mask = await read_mask(source, saved(image, "PNG", transparency=0), (64, 48))
     assert np.array_equal(mask.region, EXPECTED)
 
 
 async def test_the_noise_of_a_jpeg_leaves_no_trace(source: PictureSource) -> None:
-    mask = await source.read_mask(saved(circle(640, 480), "JPEG", quality=60), "mask", (640, 480))
+    mask = await read_mask(source, saved(circle(640, 480), "JPEG", quality=60), (640, 480))
     assert np.count_nonzero(mask.region != (np.asarray(circle(640, 480)) > 0)) < 60
 
 
 @pytest.mark.parametrize("size", [(160, 120), (640, 480), (1280, 960), (200, 151)])
 async def test_a_mask_of_another_size_is_brought_to_the_picture_s(source: PictureSource, size: tuple[int, int]) -> None:
-    mask = await source.read_mask(saved(circle(*size), "PNG"), "mask", (320, 240))
+    mask = await read_mask(source, saved(circle(*size), "PNG"), (320, 240))
     assert mask.region.shape == (240, 320)
     wanted = np.asarray(circle(320, 240)) > 0
     assert np.count_nonzero(mask.region != wanted) < 0.04 * np.count_nonzero(wanted)
@@ -198,7 +202,7 @@ async def test_a_mask_of_another_size_is_brought_to_the_picture_s(source: Pictur
 async def test_an_aspect_ratio_of_more_than_a_percent_off_is_refused(
     source: PictureSource, size: tuple[int, int], fits: bool
 ) -> None:
-    reading = source.read_mask(saved(circle(*size), "PNG"), "mask", (1000, 1000))
+    reading = read_mask(source, saved(circle(*size), "PNG"), (1000, 1000))
     if fits:
         assert (await reading).region.shape == (1000, 1000)
     else:
@@ -242,7 +246,7 @@ async def test_a_12_megapixel_mask_and_answer_do_not_hold_up_the_event_loop(
     answer = (await source.read(saved(scene(4000, 3000), "BMP"), "image")).png
 
     async def job() -> None:
-        mask = await source.read_mask(data, "mask", (4001, 3001))
+        mask = await read_mask(source, data, (4001, 3001))
         await threads.run(require_latent_mask, mask, blur=64, invert=False)
         await threads.run(to_output, answer, "png")
         await threads.run(to_output, answer, "jpeg")

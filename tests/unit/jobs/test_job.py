@@ -4,6 +4,7 @@ from orchestrator.jobs.job import (
     Cancelled,
     Failed,
     Fetching,
+    Queued,
     Running,
     Succeeded,
     end_from_json,
@@ -30,6 +31,7 @@ def test_what_is_no_spec_is_refused() -> None:
         spec_from_json(b'{"id": 1}')
 
 
-def test_happenings_name_their_kind_and_leave_out_what_is_not_known() -> None:
+def test_happenings_name_their_kind_and_say_null_of_what_is_not_known() -> None:
     assert b'"kind":"running"' in happening_to_json(Running("gpu", "Sampler", 3, 20))
-    assert b"total_bytes" not in happening_to_json(Fetching("model", 5, None, 1))
+    assert b'"total_bytes":null' in happening_to_json(Fetching("model", 5, None, 1))
+    assert b'"eta":null' in happening_to_json(Queued(place=2))

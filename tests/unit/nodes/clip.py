@@ -23,8 +23,12 @@ class LetterClip:
             tokens = {key: list(vectors[key]) for key in self.keys}
         else:
             plain = re.sub(r"\\([()])", r"\1", text)
-            tokens = {key: [COMMA if c == "," else ord(c) for c in plain if not c.isspace()] for key in self.keys}
+            words = re.findall(r"<\|endoftext\|>|\S", plain, re.IGNORECASE)
+            tokens = {key: [self._id(word) for word in words] for key in self.keys}
         return {key: self._batches(key, ids) for key, ids in tokens.items()}
+
+    def _id(self, word):
+        return COMMA if word == "," else ord(word) if len(word) == 1 else END
 
     def _batches(self, key, ids):
         cuts = [ids[place : place + 75] for place in range(0, len(ids), 75)] or [[]]

@@ -35,6 +35,12 @@ def test_drawn_values_are_the_defaults(name):
         assert drawn == expected, binding
 
 
+def test_the_drawn_lora_does_nothing_to_a_first_run(name):
+    graph = library.load(WORKFLOWS, known_catalog())[name].graph
+    loader = next(node for node in graph.nodes.values() if node.class_type == "LoraLoader")
+    assert (loader.inputs["strength_model"], loader.inputs["strength_clip"]) == (0, 0)
+
+
 def test_every_part_of_the_drawing_lies_in_a_titled_group(name):
     drawing = read(name, "workflow.json")
     groups = [(group["title"], *group["bounding"]) for group in drawing["groups"]]

@@ -53,6 +53,27 @@ def test_deep_in_a_huge_mask_it_is_as_near_as_eight_bits_there_allow(node, pictu
     assert apart.mean() <= 2
 
 
+@pytest.mark.parametrize("radius", [0, 2, 4, 16])
+@pytest.mark.parametrize(("height", "width"), [(200, 260), (64, 48), (17, 300)])
+def test_the_rim_is_blurred_to_pillows_bits_and_nowhere_else_does_the_layer_show(pack, picture, height, width, radius):
+    mask = (ellipse(height, width, soft=True)[0] * 255).round().to(torch.uint8)
+    rgb = Image.fromarray((picture(height, width)[0].numpy() * 255).round().astype(np.uint8))
+    rgb.putalpha(Image.fromarray(255 - mask.numpy()))
+    visible = rgb.convert("RGBa")
+    whole = levels_of_all(visible.filter(ImageFilter.GaussianBlur(radius)))
+    rim = pack.fill.rim_of(mask, pack.fill.reach_of(radius))
+    done = np.zeros_like(whole)
+    for part, (top, left, bottom, right) in pack.fill.blurred_rim(visible, radius, rim):
+        done[top:bottom, left:right] = levels_of_all(part).transpose(1, 0, 2)
+    hidden = mask.numpy() > 0
+    assert np.array_equal(done[hidden], whole[hidden])
+    assert (height, radius) != (200, 2) or not rim.all(), "nothing is left out"
+
+
+def levels_of_all(picture: Image.Image) -> np.ndarray:
+    return np.frombuffer(picture.tobytes(), np.uint8).reshape(picture.height, picture.width, 4)
+
+
 def test_unmasked_pixels_stay_exact(node, picture):
     image, mask = picture(90, 70), ellipse(90, 70, soft=True)
     (filled,) = node("A1111InpaintFill").fill(image, mask)

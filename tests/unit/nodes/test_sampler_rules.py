@@ -223,12 +223,31 @@ def test_beta_spreads_quantiles_over_the_levels(pack):
     assert levels[-1] == 0
 
 
-@pytest.mark.parametrize("steps", [5, 11, 25])
+@pytest.mark.parametrize("steps", [1, 5, 11, 25])
 def test_align_your_steps_interpolates_the_published_levels_in_their_logarithm(pack, steps):
     levels = pack.noise_levels.noise_levels(linear, BOUNDS, "align_your_steps", steps, "sdxl").numpy()
     published = [14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029]
-    expected = np.exp(np.interp(np.linspace(0, 10, steps), np.arange(11), np.log(published)))
-    assert levels == pytest.approx([*expected, 0], rel=1e-5)
+    upwards = np.exp(np.interp(np.linspace(0, 10, steps), np.arange(11), np.log(published[::-1])))
+    assert levels == pytest.approx([*upwards[::-1], 0], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dpm_fast", "dpm_adaptive"])
+def test_dpm_fast_and_adaptive_end_at_the_last_level_but_one(pack, name):
+    sigmas = pack.noise_levels.noise_levels(linear, BOUNDS, "kl_optimal", 7, "sd15")
+    went, asked = [], []
+
+    def denoise(x, sigma):
+        asked.append(float(sigma))
+        return x / 2
+
+    def noise(here, there):
+        went.append((float(here), float(there)))
+        return torch.zeros(3)
+
+    getattr(pack.dpm_solver, name)(denoise, torch.ones(3), sigmas, lambda step: None, noise)
+    assert went[0][0] == pytest.approx(float(sigmas[0]))
+    assert went[-1][1] == pytest.approx(float(sigmas[-2]), rel=1e-4)
+    assert min(asked) >= float(sigmas[-2]) * 0.999
 
 
 class ToySession:

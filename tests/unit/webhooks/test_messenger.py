@@ -30,9 +30,9 @@ async def telling(folder: Path, heard: list[str], delays: tuple[float, ...] = QU
             yield engine
 
 
-async def ended(engine: SqliteEngine, url: str) -> str:
+async def ended(engine: SqliteEngine, url: str, owner: str = "") -> str:
     """A job that has ended."""
-    job = spec(webhook=url)
+    job = spec(webhook=url, owner=owner)
     await engine.submit(job)
     await engine.cancel(job.id)
     return job.id
@@ -85,11 +85,12 @@ async def test_who_says_that_it_is_gone_is_not_tried_again(tmp_path: Path) -> No
     assert job.delivery == Delivery("dead", 1, "answered 410")
 
 
-async def test_a_receiver_that_hangs_does_not_hold_up_the_others(tmp_path: Path) -> None:
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
 
+
+async def test_a_receiver_that_hangs_does_not_hold_up_the_others(tmp_path: Path) -> None:
     heard: list[str] = []
     async with (
         await asyncio.start_server(hang, "127.0.0.1", 0) as server,
@@ -103,6 +104,40 @@ async def test_a_receiver_that_hangs_does_not_hold_up_the_others(tmp_path: Path)
         assert job.delivery is not None
         assert job.delivery.state == "delivered"
         assert heard == ["delivered"]
+
+
+async def test_whose_receivers_all_hang_holds_up_no_other_caller(tmp_path: Path) -> None:
+    heard: list[str] = []
+    async with (
+        await asyncio.start_server(hang, "127.0.0.1", 0) as server,
+        Receiver() as receiver,
+        telling(tmp_path, heard) as engine,
+    ):
+        port = server.sockets[0].getsockname()[1]
+        for _ in range(40):
+            await ended(engine, f"http://127.0.0.1:{port}/", "mallory")
+        await asyncio.sleep(0.6)  # until they have been taken up
+        await settled(engine, await ended(engine, receiver.url, "alice"))
+        assert heard == ["delivered"]
+
+
+async def test_one_that_takes_its_time_is_posted_to_once(tmp_path: Path) -> None:
+    posts = 0
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal posts
+        posts += 1
+        await reader.readuntil(b"\r\n\r\n")
+        await asyncio.sleep(1.6)  # the outbox is looked into every half second
+        writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    heard: list[str] = []
+    async with await asyncio.start_server(answer_late, "127.0.0.1", 0) as server, telling(tmp_path, heard) as engine:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        job = await settled(engine, await ended(engine, url))
+        assert job.delivery == Delivery("delivered", 1, "answered 204")
+    assert posts == 1
 
 
 def test_tries_are_spread_over_about_a_day() -> None:

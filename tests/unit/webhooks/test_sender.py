@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -14,6 +15,14 @@ from tests.fakes.receiver import Receiver
 async def sender() -> AsyncIterator[Sender]:
     async with Sender(AddressGuard(["127.0.0.0/8"]), timeout=0.5, user_agent="test/1") as opened:
         yield opened
+
+
+async def test_its_resolver_is_closed_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[aiohttp.AsyncResolver] = []
+    monkeypatch.setattr(aiohttp.AsyncResolver, "close", lambda self: asyncio.sleep(0, closed.append(self)))
+    async with Sender(AddressGuard(), timeout=0.5, user_agent="test/1"):
+        assert not closed
+    assert len(closed) == 1
 
 
 async def test_what_is_taken_is_taken_as_it_was_sent(sender: Sender) -> None:

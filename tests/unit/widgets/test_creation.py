@@ -117,13 +117,33 @@ def test_pictures_masks_and_strength_are_proposed_where_they_are_drawn(tmp_path:
     }
 
 
-def test_a_lora_loader_is_repeated_for_tags_in_the_prompt(tmp_path: Path) -> None:
+def with_lora(strength: float) -> dict[str, Any]:
+    """The same with a LoRA loader that has this strength."""
     drawing = drawn()
     sockets = [socket("model", 10), socket("clip", 11)]
-    drawing["nodes"].append(node(8, "LoraLoader", ["l.safetensors", 1, 1], inputs=sockets))
+    drawing["nodes"].append(node(8, "LoraLoader", ["l.safetensors", strength, strength], inputs=sockets))
     drawing["links"] = [[id_, 8 if id_ in (1, 2, 3) else origin, *rest] for id_, origin, *rest in LINKS]
     drawing["links"] += [[10, 1, 0, 8, 0, "MODEL"], [11, 1, 1, 8, 1, "CLIP"]]
-    assert made(tmp_path, drawing)[0]["loras"] == {"parameter": "prompt", "node": "Load LoRA"}
+    return drawing
+
+
+def test_a_lora_loader_without_strength_is_repeated_for_tags_in_the_prompt(tmp_path: Path) -> None:
+    said, _ = made(tmp_path, with_lora(0))
+    assert said["loras"] == {"parameter": "prompt", "node": "Load LoRA"}
+    assert "<lora:id:weight>" in said["parameters"]["prompt"]["help"]
+
+
+def test_a_lora_that_is_at_work_in_the_drawing_stays_and_the_artist_hears_how_callers_could_choose(
+    tmp_path: Path,
+) -> None:
+    said, _ = made(tmp_path, with_lora(0.8))
+    assert "loras" not in said
+    assert "<lora:id:weight>" not in said["parameters"]["prompt"]["help"]
+    file = tmp_path / "workflows" / "house" / "widget.yaml"
+    sentence = next(line for line in file.read_text().splitlines() if "the LoRA in 'Load LoRA' (l.safetensors)" in line)
+    with file.open("a") as definition:
+        definition.write(sentence.split("`")[1] + "\n")
+    assert library.load(tmp_path / "workflows", CATALOG)["house"].definition.loras is not None
 
 
 def test_nodes_inside_a_subgraph_are_titled_too(tmp_path: Path) -> None:

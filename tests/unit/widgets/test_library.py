@@ -42,7 +42,8 @@ def test_the_faults_of_all_folders_come_at_once_each_line_with_its_folder(tmp_pa
     write(tmp_path, "two", said=definition() | {"outputs": "Result"})
     lines = refusal(tmp_path).split("\n")
     assert lines == [
-        "one: node 'Nowhere': no node has this title, which widget.yaml names",
+        "one: node 'Nowhere': no node has this title, which widget.yaml names; titles that it does not name: "
+        "'Encode', 'Decode', 'Result', 'A look'",
         "two: widget.yaml: outputs: Extra inputs are not permitted",
     ]
 
@@ -61,14 +62,29 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     a, b, c, d, e = refusal(tmp_path).split("\n")
     assert a.startswith("a: workflow.json cannot be read")
     assert b.startswith("b: workflow.json cannot be read")
-    assert c.startswith("c: widget.yaml cannot be read")
-    assert "a key stands twice" in d
+    assert c.startswith("c: widget.yaml, line 1: expected the node content")
+    assert d == "d: widget.yaml, line 1: a key stands twice"
     assert e.startswith("e: widget.yaml cannot be read")
+
+
+def test_a_colon_in_a_text_is_told_by_its_line_in_the_words_of_people_who_write(tmp_path: Path) -> None:
+    text = "title: House\nparameters:\n  steps:\n    help: Steps: few are quick\n"
+    (write(tmp_path, "a") / "widget.yaml").write_text(text)
+    assert refusal(tmp_path).startswith("a: widget.yaml, line 4: a text with ': ' in it needs quotes around it")
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    """Some editors of text on Windows put one before what they save."""
+    file = write(tmp_path, "a") / "workflow.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert list(load(tmp_path, CATALOG)) == ["a"]
 
 
 def test_the_api_format_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "a", drawn=drawing())
-    assert refusal(tmp_path) == ("a: workflow.json: this is the API format; use the file that the editor's Save writes")
+    assert refusal(tmp_path) == (
+        "a: workflow.json: this is the API format; use the file that the editor's File → Export writes"
+    )
 
 
 def test_a_fault_in_the_drawing_names_file_node_and_input(tmp_path: Path) -> None:

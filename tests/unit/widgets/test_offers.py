@@ -58,7 +58,7 @@ def test_an_unknown_name_is_refused_with_the_nearest_that_is_offered() -> None:
 
 
 def test_a_sampler_that_cannot_be_run_faithfully_names_one_that_is_offered() -> None:
-    assert 'the nearest is "DPM++ 2M"' in complaint(with_core_sampler(), "UniPC")
+    assert 'the nearest is "LMS"' in complaint(with_core_sampler(), "PLMS")
 
 
 def test_a_default_that_the_node_lacks_is_a_fault_of_the_folder() -> None:

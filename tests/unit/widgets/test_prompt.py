@@ -1,5 +1,8 @@
 """LoRA tags in a prompt."""
 
+import contextlib
+import time
+
 import pytest
 
 from orchestrator.errors import InvalidParameters
@@ -32,7 +35,23 @@ def test_tags_keep_their_order_and_the_same_lora_may_come_twice() -> None:
     assert [(tag.name, tag.unet) for tag in tags] == [("2", 0.5), ("1", 1.0), ("2", 0.3)]
 
 
-@pytest.mark.parametrize("text", ["a <b:c> d", "1 < 2 > 1", "<lora>", "a < lorax:1>", "(a:1.2) [b] <3", "", "<:lora:>"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 < 2 > 1",
+        "<lora>",
+        "a < lorax:1>",
+        "(a:1.2) [b] <3",
+        "",
+        "<:lora:>",
+        "<lora:>",
+        "<lora:1:0.8",
+        "a <lora:1 b",
+        "<hypernet:a",
+        "a # not <lora:1> now\n#<b:c>",
+        "<|endoftext|>",
+    ],
+)
 def test_other_text_stays_to_the_letter(text: str) -> None:
     assert extract_loras(text) == (text, ())
 
@@ -40,7 +59,6 @@ def test_other_text_stays_to_the_letter(text: str) -> None:
 @pytest.mark.parametrize(
     ("tag", "complaint"),
     [
-        ("<lora:>", "name is empty"),
         ("<lora: :0.5>", "name is empty"),
         ("<lora:1:>", "not a number"),
         ("<lora:1:high>", "not a number"),
@@ -57,7 +75,7 @@ def test_other_text_stays_to_the_letter(text: str) -> None:
         ("<lora:a\\b>", "must not contain"),
         ("<lora:a\x00b>", "must not contain"),
         ("<lora:" + "a" * 300 + ">", "longer than"),
-        ("<lora:1:0.8", "not closed"),
+        ("<lora:1, a cat <lora:two>", "not a number"),
         ("<hypernet:a:1>", "not supported"),
     ],
 )
@@ -70,9 +88,33 @@ def test_a_tag_that_cannot_be_used_is_refused_and_quoted(tag: str, complaint: st
     assert tag[:12].replace("\x00", "\N{REPLACEMENT CHARACTER}") in fault.message
 
 
+@pytest.mark.parametrize("tag", ["<b:c>", "<lorax:1:2>", "<lora2:a b>", "<B:<c>", "<größe:\n1>"])
+def test_a_tag_of_another_word_leaves_the_prompt_unread_but_not_the_negative_one(tag: str) -> None:
+    assert extract_loras(f"a {tag}heart <lora:1>") == ("a heart ", (LoraTag("1", 1.0, 1.0),))
+    assert without_tags(f"a {tag}heart <lora:1>") == f"a {tag}heart "
+
+
+def test_comments_end_with_their_line_and_stay() -> None:
+    text, tags = extract_loras("a # <lora:1>\n<lora:2> b <lora:c#:0.5> # <b:c> <lora:3>")
+    assert text == "a # <lora:1>\n b  # <b:c> <lora:3>"
+    assert [tag.name for tag in tags] == ["2", "c#"]
+
+
+@pytest.mark.parametrize(
+    "piece", ["<a:", "<", "< ", "<lora", "<lora:", "<lora:1>", "<b:c>", "a", "#", "# >", "<a:>", ">"]
+)
+def test_long_texts_of_pieces_of_tags_are_read_at_once(piece: str) -> None:
+    text = piece * (100_000 // len(piece))
+    started = time.process_time()
+    without_tags(text)
+    with contextlib.suppress(InvalidParameters):
+        extract_loras(text)
+    assert time.process_time() - started < 2
+
+
 def test_every_bad_tag_is_named() -> None:
     with pytest.raises(InvalidParameters) as refused:
-        extract_loras("<lora:> <lora:1> <lora:2:x>", "words")
+        extract_loras("<lora: > <lora:1> <lora:2:x>", "words")
     assert [fault.field for fault in refused.value.fields] == ["words", "words"]
 
 

@@ -32,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
 def test_a_new_widget_is_what_the_command_line_would_make_and_can_be_used(folder: Path) -> None:
     planned = published(folder, Publication("house", drawn(), words=Words("My house", "Paints houses.")))
     assert planned.is_new
-    assert planned.sentences[0] == "Node 2 is now titled 'Prompt', so that it can be told from the others."
+    assert planned.sentences[0] == "The node 'CLIP Text Encode (Prompt)' (2) is titled 'Prompt' in the widget."
+    assert dict(planned.titles) == {"2": "Prompt", "3": "Negative prompt", "7": "Result"}
     assert planned.sentences[-1].startswith("house can be used; callers set model, prompt, negative_prompt")
     widget = library.load_one(folder / "house", CATALOG)
     assert (widget.title, widget.description) == ("My house", "Paints houses.")
@@ -96,6 +97,44 @@ def test_replacing_keeps_what_the_artist_wrote_and_gives_the_titles_again(folder
     assert (folder / "house" / "README.md").read_text() == "mine"
     published(folder, Publication("house", workflow, replace=True, anew=True))
     assert library.load_one(folder / "house", CATALOG).title == "House"
+
+
+def test_words_are_written_into_the_widget_yaml_that_is_kept(folder: Path) -> None:
+    published(folder, Publication("house", drawn()))
+    definition = folder / "house" / "widget.yaml"
+    text = definition.read_text().replace(
+        "description: Drawn in ComfyUI's editor.", "description: >-\n  Long\n  text.\n"
+    )
+    definition.write_text(text.replace("title: House", "title: House  # mine"))
+    planned = published(
+        folder, Publication("house", drawn(), replace=True, words=Words("Huts: all", "Paints #1\nhuts."))
+    )
+    assert "Its widget.yaml is kept as it is, with your words in it." in planned.sentences
+    widget = library.load_one(folder / "house", CATALOG)
+    assert (widget.title, widget.description) == ("Huts: all", "Paints #1\nhuts.")
+    assert widget == planned.widget
+    assert "# mine\n" in definition.read_text()
+    published(folder, Publication("house", drawn(), replace=True, words=Words(title="Huts")))
+    assert library.load_one(folder / "house", CATALOG).description == "Paints #1\nhuts."
+    assert (
+        "Its widget.yaml is kept as it is." in published(folder, Publication("house", drawn(), replace=True)).sentences
+    )
+
+
+def test_numbers_that_are_changed_in_the_drawing_alone_are_told(folder: Path) -> None:
+    published(folder, Publication("house", drawn()))
+    workflow = drawn()
+    workflow["nodes"][4]["widgets_values"] = [8, "randomize", 12, 8.5, "dpmpp_2m", "karras", 1]
+    workflow["nodes"][0]["widgets_values"] = ["another.safetensors"]
+    told = plan(folder, Publication("house", workflow, replace=True), CATALOG).sentences
+    assert [sentence for sentence in told if "callers still get" in sentence] == [
+        'model is "another.safetensors" in the drawing; callers still get "artist", as widget.yaml says.',
+        "steps is 12 in the drawing; callers still get 20, as widget.yaml says.",
+        'sampler is "dpmpp_2m" in the drawing; callers still get "Euler Karras", as widget.yaml says.',
+    ]
+    published(folder, Publication("house", workflow, replace=True))
+    again = plan(folder, Publication("house", workflow, replace=True), CATALOG).sentences
+    assert not any("callers still get" in sentence for sentence in again), "what did not change is not told twice"
 
 
 def test_a_drawing_that_no_longer_fits_its_widget_is_refused(folder: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import InvalidParameters
-from orchestrator.widgets.prompt import LoraTag
+from orchestrator.widgets.prompt import MOST_PARTS, LoraTag
 from orchestrator.widgets.samplers import Sampler
 from orchestrator.widgets.values import Checked
 from tests.unit.widgets.drawing import definition, make_widget
@@ -89,7 +89,7 @@ def test_what_is_no_number_in_range_is_refused_with_the_range(raw: object) -> No
 
 def test_every_bad_field_is_named_at_once() -> None:
     with pytest.raises(InvalidParameters) as refused:
-        WIDGET.check({"prompt": "<lora:> and <lora:1:x>", "steps": "many", "cfg_scale": 99, "sampler": "Eular"})
+        WIDGET.check({"prompt": "<lora: > and <lora:1:x>", "steps": "many", "cfg_scale": 99, "sampler": "Eular"})
     assert [fault.field for fault in refused.value.fields] == [
         "image",
         "prompt",
@@ -139,6 +139,13 @@ def test_loras_leave_the_prompt_and_the_negative_prompt_but_only_the_prompts_cou
     assert values.text("prompt") == "a heart"
     assert values.text("negative_prompt") == "bad"
     assert values.loras == (LoraTag("7", 0.5, 0.5),)
+
+
+def test_more_parts_than_a_run_should_weigh_are_refused_in_the_prompt_alone() -> None:
+    most = " AND ".join(["a heart"] * MOST_PARTS)
+    assert check(prompt=most, negative_prompt=f"{most} AND bad").values.text("prompt") == most
+    assert complaints(prompt=f"{most} AND another") == {"prompt": "has more than 32 parts joined by AND"}
+    assert check(prompt="SAND AND" + "LAND " * 40)
 
 
 def test_a_lora_tag_is_refused_where_no_lora_can_be_loaded() -> None:

@@ -1,5 +1,6 @@
 """What the converter does where the editor gives no measure: it fails there, loses what was drawn, or draws lots."""
 
+import json
 from typing import Any
 
 import pytest
@@ -142,6 +143,13 @@ def test_links_in_a_circle_name_node_and_input() -> None:
     assert refusal(drawn) == "node 'Keep' (id 2), input 'samples': its link leads in a circle"
 
 
+@pytest.mark.parametrize("number", ["NaN", "1e400", "-Infinity", "[[1, NaN]]"])
+def test_a_number_that_json_does_not_know_names_node_and_input(number: str) -> None:
+    """Python reads and writes them, and what it writes no other reader takes."""
+    drawn = workflow(node(1, "EmptyLatentImage", [64, json.loads(number), 1], title="Size"))
+    assert refusal(drawn) == "node 'Size' (id 1), input 'height': JSON has no such number"
+
+
 def test_a_group_node_is_refused_with_a_mend() -> None:
     assert refusal(workflow(node(1, "workflow>mine"))) == (
         "node 'workflow>mine' (id 1): is a group node; make a subgraph of it in the editor and save again"
@@ -165,7 +173,7 @@ def test_subgraphs_that_multiply_without_end_are_refused() -> None:
         ([], "a saved workflow is a JSON object"),
         (
             {"1": {"class_type": "SaveImage", "inputs": {}}},
-            "this is the API format; use the file that the editor's Save",
+            "this is the API format; use the file that the editor's File → Export writes",
         ),
         ({}, "there is no list of nodes"),
         ({"nodes": {}}, "the workflow: nodes is not a list"),

@@ -1,0 +1,71 @@
+"""Settings from one YAML file and the environment.
+
+A variable `ORCHESTRATOR_<NAME>` overrides the file's value of that name; only single values can be set so, not the list
+of backends.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from orchestrator.errors import FieldError, SettingsError
+from orchestrator.settings import Settings
+
+_PREFIX = "ORCHESTRATOR_"
+_OTHERS = frozenset({"URL", "API_KEY", "PUBLISH_URL", "PUBLISH_KEY"})
+"""Variables of that prefix which are no settings: the client's, and the node packs'."""
+_LINKED = re.compile(r"SERVICE_(HOST|PORT)\w*|PORT_\d+_\w+", re.ASCII)
+"""What Kubernetes sets in every container beside a service that is called orchestrator."""
+
+
+def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
+    """Settings from a YAML file, then the environment, then `overrides` that are not None.
+
+    Raises SettingsError naming each bad setting.
+    """
+    values: dict[str, object] = {}
+    if file is not None:
+        values.update(_read(file))
+    values.update(_from_environment(environment))
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        complaints = [FieldError(_place(item["loc"]), item["msg"]) for item in error.errors()]
+        listed = "; ".join(f"{complaint.field}: {complaint.message}" for complaint in complaints)
+        raise SettingsError(f"The settings cannot be used: {listed}", complaints) from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """Raises SettingsError for a variable of the prefix that is no setting, which would be passed over in silence."""
+    values: dict[str, object] = {}
+    for variable, given in environment.items():
+        name = variable.removeprefix(_PREFIX)
+        if name == variable or name in _OTHERS or _LINKED.fullmatch(name):
+            continue
+        if name.lower() not in Settings.model_fields or name != name.upper():
+            near = difflib.get_close_matches(name.lower(), Settings.model_fields, 1, 0.0)[0]
+            raise SettingsError(f"{variable} is no setting; is {_PREFIX}{near.upper()} meant?")
+        values[name.lower()] = given
+    return values
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    """Where a complaint belongs, `backends.0.url`; which kind of backend it was read as goes without saying."""
+    return ".".join(str(part) for n, part in enumerate(loc) if not (n == 2 and part in ("remote", "managed")))
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise SettingsError(f"The settings file {file} cannot be read: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise SettingsError(f"The settings file {file} is not a list of names and values")
+    return content

@@ -57,7 +57,8 @@ def _publishing_path() -> Described:
     flag: Described = {"type": "boolean", "default": False}
     properties = {
         "workflow": {"type": "object", "description": "What ComfyUI's editor saves"},
-        "replace": flag | {"description": "May take the place of a widget that is there, whose widget.yaml is kept"},
+        "replace": flag
+        | {"description": "May take the place of a widget; of its widget.yaml title and description alone change"},
         "anew": flag | {"description": "Proposes a new widget.yaml where one is replaced"},
         "dry_run": flag | {"description": "Writes nothing"},
         "title": {"type": "string", "maxLength": 2000},

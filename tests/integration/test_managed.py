@@ -135,16 +135,15 @@ async def test_a_stranger_on_the_port_of_a_managed_backend_gets_no_job(tmp_path:
 async def test_a_restart_of_the_service_is_no_loss_of_a_job_at_a_backend_that_ends_with_it(
     tmp_path: Path, start: Service
 ) -> None:
-    folder = fake_checkout(tmp_path / "ComfyUI", png(plain()), run_seconds=1.5)
-    client = await up(await start("", backends=managed(folder), queue_seconds=3))
+    folder = fake_checkout(tmp_path / "ComfyUI", png(plain()), run_seconds=4)
+    client = await up(await start("", backends=managed(folder)))
     job_ids = [await post(client), await post(client)]
     for _ in range(3):
         async with asyncio.timeout(30):
             while job_ids[0] not in (await backend(client))["running"]:
                 await asyncio.sleep(0.02)
-        await asyncio.sleep(0.7)
         await client.close()
-        client = await up(await start("", backends=managed(folder), queue_seconds=3))
+        client = await up(await start("", backends=managed(folder)))
     for job_id in job_ids:
         job = await state(client, job_id, "succeeded", "failed")
         assert (job["state"], job["attempt"]) == ("succeeded", 1)

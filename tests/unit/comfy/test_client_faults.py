@@ -10,7 +10,7 @@ from aiohttp import web
 
 from orchestrator.comfy.client import Upload
 from orchestrator.comfy.graph import Graph
-from orchestrator.comfy.wire import Wire
+from orchestrator.comfy.wire import Listed, Wire
 from orchestrator.errors import BackendLost, ExecutionFailed
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.unit.comfy.graphs import client_of, into, picture_graph
@@ -109,10 +109,10 @@ async def test_a_job_that_is_nowhere_to_be_seen_for_a_moment_is_not_lost(monkeyp
     """As between the queue and its start."""
     looks = 0
 
-    async def look(wire: Wire) -> tuple[frozenset[str], frozenset[str]]:
+    async def look(wire: Wire) -> Listed:
         nonlocal looks
         looks += 1
-        return (frozenset(), frozenset()) if looks == 1 else await queue(wire)
+        return Listed({}, {}) if looks == 1 else await queue(wire)
 
     queue = Wire.queue
     monkeypatch.setattr(Wire, "queue", look)

@@ -15,7 +15,7 @@ def test_of_the_jobs_that_have_ended_the_newest_are_remembered(monkeypatch: pyte
     for number in range(5):
         told.tell(f"job {number}", 100.0, Queued())
         told.tell(f"job {number}", 100.0, Cancelled())
-    assert [number for number in range(5) if told.since(f"job {number}", 0)] == [2, 3, 4]
+    assert [number for number in range(5) if told.since(f"job {number}", 100.0, 0)] == [2, 3, 4]
 
 
 async def test_nothing_is_kept_for_who_has_listened_to_a_job_that_was_never_told_of() -> None:

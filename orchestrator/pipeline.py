@@ -169,6 +169,9 @@ class Reception:
             raise JobNotFound
         if cancellation is Cancellation.DONE:
             await self.provisions.end(job_id)
+            # An earlier life of the service may have got as far as keeping it and no further.
+            if (job := await self.engine.get(job_id)) is not None:
+                await self.store.drop(job.spec.image)
         return cancellation
 
     async def _is_known(self, request: WidgetRequest) -> bool:

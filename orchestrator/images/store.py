@@ -155,6 +155,17 @@ class ImageStore:
                 return await self.open(key)
         return None
 
+    async def drop(self, name: str) -> None:
+        """Deletes what was put under this name, if anything was. Raises StorageError."""
+        image = await self.find(name)
+        if image is None:
+            return
+        try:
+            await asyncio.to_thread(image.path.unlink, missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"The image cannot be deleted: {error}") from error
+        self._used = max(0, self._used - image.size)
+
     async def sweep(self) -> int:
         """Deletes expired images and temporary files left behind, and measures the rest. Returns how many went."""
         before = self._used

@@ -116,6 +116,20 @@ async def test_a_job_that_is_cancelled_before_its_backend_comes_back_is_cancelle
         assert held.cancelled.is_set()
 
 
+async def test_a_job_that_may_still_run_is_not_begun_anew_when_its_backend_gives_up_as_it_is_given_it(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as engine:
+        await engine.submit(spec())
+        await lease(engine.source("one"))
+    async with opened(tmp_path) as engine:
+        await engine.adopt(grace=60)
+        await (await engine.source("one").lease(wants())).release()  # type: ignore[attr-defined]
+        assert await nothing_for(engine.source("two"))
+        held = await lease(engine.source("one"))
+        assert (held.attempt, held.resumed) == (1, True)
+
+
 async def test_a_clock_that_is_set_takes_no_job_from_a_holder_that_lives(tmp_path: Path) -> None:
     ahead = [0.0]
     dials = Dials(lease=30, tick=0.05)

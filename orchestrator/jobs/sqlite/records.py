@@ -209,6 +209,12 @@ def renew(db: sqlite3.Connection, held: Mapping[str, int], until: float) -> dict
     return kept
 
 
+def leave(db: sqlite3.Connection, job_id: str, fence: int, until: float) -> None:
+    """The holder of this lease gives it up; until then the job belongs to the backend where it was."""
+    update = "UPDATE jobs SET orphaned = 1, lease_until = ? WHERE id = ? AND state = 'running' AND fence = ?"
+    db.execute(update, (until, job_id, fence))
+
+
 def adopt(db: sqlite3.Connection, until: float) -> int:
     """Every lease's holder is gone; until then they belong to the backend of their name. How many there are."""
     return db.execute("UPDATE jobs SET orphaned = 1, lease_until = ? WHERE state = 'running'", (until,)).rowcount

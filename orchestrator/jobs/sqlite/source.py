@@ -276,7 +276,11 @@ class SqliteLease:
 
     async def release(self) -> None:
         """As if it had never been leased, and without looking who could take the job instead."""
-        if await self._requeue(None, lost=False, begun=False):
+        if self.resumed:  # it may still run where it was, or have its image: nobody else is to begin it anew
+            job_id, fence, until = self.spec.id, self.fence, self._desk.clock() + self._desk.dials.lease
+            await self._desk.database.run(lambda db: records.leave(db, job_id, fence, until))
+            self._desk.over(self)
+        elif await self._requeue(None, lost=False, begun=False):
             self._desk.tell(self.spec, Queued())
 
     async def _requeue(self, available: float | None, *, lost: bool, begun: bool) -> bool:

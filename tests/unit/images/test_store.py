@@ -41,6 +41,18 @@ async def test_an_image_is_found_again_by_its_key(tmp_path: Path, clock: Clock) 
         assert (await store.open((await store.put(b"", "image/png")).key)).content_type == "image/png"
 
 
+async def test_what_was_put_under_a_name_can_be_dropped_and_no_more(tmp_path: Path, clock: Clock) -> None:
+    async with made(tmp_path, clock) as store:
+        name = new_name()
+        dropped, other = await store.put(b"one", "image/png", name), await store.put(b"three", "image/png")
+        await store.drop(name)
+        await store.drop(name)
+        with pytest.raises(ImageNotFound):
+            await store.open(dropped.key)
+        assert await store.open(other.key) == other
+        assert store.used_bytes == 5
+
+
 async def test_keys_are_long_and_never_the_same(tmp_path: Path, clock: Clock) -> None:
     async with made(tmp_path, clock) as store:
         keys = {(await store.put(b"", "image/png")).key.split(".")[0] for _ in range(50)}

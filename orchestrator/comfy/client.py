@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Literal, TypeAlias
 
 from orchestrator.comfy.catalog import Catalog
+from orchestrator.comfy.device import Fault
 from orchestrator.comfy.editor import Editor
 from orchestrator.comfy.execution import Execution, ImageRef, images_of, node_name
-from orchestrator.comfy.fault import Fault
 from orchestrator.comfy.followed import Followed
 from orchestrator.comfy.following import Following, NotBegun, OnProgress
 from orchestrator.comfy.graph import Graph

@@ -50,7 +50,7 @@ class Following:
         self._limits = limits
         self._wake = asyncio.Event()
         self._progressed = False
-        self._preview: bytes | None = None
+        self._preview: Progress | None = None
         self._next_look = math.inf
         self._pause = limits.poll
         self._missing = 0
@@ -75,7 +75,7 @@ class Following:
 
     def show(self, preview: bytes) -> None:
         """A JPEG of the picture so far; the newest one counts. Returns at once."""
-        self._preview, self._progressed = preview, True
+        self._preview, self._progressed = replace(self._execution.progress, preview=preview), True
         self._wake.set()
 
     def nudge(self) -> None:
@@ -102,7 +102,9 @@ class Following:
             if self._progressed and on_progress is not None:
                 self._progressed = False
                 preview, self._preview = self._preview, None
-                await on_progress(replace(self._execution.progress, preview=preview))
+                if preview is not None:  # with the node that painted it, which may be done by now
+                    await on_progress(preview)
+                await on_progress(self._execution.progress)
             if time.monotonic() >= self._next_look:
                 seen = await self._look()
                 if isinstance(seen, _Ended):

@@ -10,7 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -27,6 +27,7 @@ from orchestrator.errors import (
     JobUnfinished,
     KeyReused,
     OrchestratorError,
+    StorageError,
     UnknownWidget,
 )
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
@@ -170,8 +171,9 @@ class Reception:
         if cancellation is Cancellation.DONE:
             await self.provisions.end(job_id)
             # An earlier life of the service may have got as far as keeping it and no further.
-            if (job := await self.engine.get(job_id)) is not None:
-                await self.store.drop(job.spec.image)
+            with suppress(StorageError):  # it expires by itself
+                if (job := await self.engine.get(job_id)) is not None:
+                    await self.store.drop(job.spec.image)
         return cancellation
 
     async def _is_known(self, request: WidgetRequest) -> bool:

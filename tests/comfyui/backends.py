@@ -160,3 +160,19 @@ def comfyui_arguments(python: str, models: Path, folder: Path) -> list[str]:
     moved = [part for name, place in places.items() for part in (f"--{name}-directory", str(place))]
     fixed = ["--cpu", "--listen", "127.0.0.1", "--disable-api-nodes", "--database-url", "sqlite:///:memory:"]
     return [python, "main.py", *fixed, *moved, "--extra-model-paths-config", str(extra)]
+
+
+def told_inside(installation: tuple[str, str], program: str, checkpoint: Path, seconds: float = 500.0) -> Any:
+    """What a program of `inside` prints at its end, run in the folder and by the Python of a real ComfyUI."""
+    folder, python = installation
+    run = subprocess.run(
+        [python, Path(__file__).parent / "inside" / program, checkpoint, REPOSITORY / "comfyui_nodes/a1111_inpaint"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": folder},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    return json.loads(run.stdout.splitlines()[-1])

@@ -1,8 +1,5 @@
 """SDXL-shaped, nine-channel SDXL-shaped and Playground-v2.5-shaped checkpoints in a real ComfyUI."""
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +10,12 @@ import pytest
 from orchestrator.models.family import checkpoint_kind, prediction
 from orchestrator.models.header import parse_header
 from orchestrator.widgets.compile import ChosenModels
-from tests.comfyui.backends import REPOSITORY, Backend, RunFailed
+from tests.comfyui.backends import Backend, RunFailed, told_inside
 from tests.comfyui.shapes_sdxl import write_small_sdxl
 from tests.comfyui.test_workflows import disc, painted, scene
 
 pytestmark = pytest.mark.comfyui
 
-SECONDS = 500.0
 KINDS = {"sdxl": {}, "sdxl-inpainting": {"channels": 9}, "playground-v2.5": {"edm": True}}
 
 
@@ -36,22 +32,7 @@ def checkpoints(models: Path) -> Iterator[dict[str, Path]]:
 
 @pytest.fixture(scope="module")
 def reports(checkpoints: dict[str, Path], comfyui_installation: tuple[str, str]) -> dict[str, dict[str, Any]]:
-    folder, python = comfyui_installation
-    program = Path(__file__).parent / "inside" / "family.py"
-    told = {}
-    for name, file in checkpoints.items():
-        run = subprocess.run(
-            [python, program, file, REPOSITORY / "comfyui_nodes" / "a1111_inpaint"],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": folder},
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr[-3000:]
-        told[name] = json.loads(run.stdout.splitlines()[-1])
-    return told
+    return {name: told_inside(comfyui_installation, "family.py", file) for name, file in checkpoints.items()}
 
 
 def stated_size_embedding(height: int, width: int) -> list[float]:

@@ -1,38 +1,20 @@
 """A1111 Prompt on a real ComfyUI's text encoder (see inside/prompt.py)."""
 
-import json
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.comfyui.backends import REPOSITORY
+from tests.comfyui.backends import told_inside
 from tests.comfyui.shapes import write_small
 
 pytestmark = pytest.mark.comfyui
 
-SECONDS = 500.0
-
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory, comfyui_installation: tuple[str, str]) -> dict[str, Any]:
-    folder, python = comfyui_installation
     checkpoint = tmp_path_factory.mktemp("small") / "small.safetensors"
     write_small(checkpoint)
-    program = Path(__file__).parent / "inside" / "prompt.py"
-    run = subprocess.run(
-        [python, program, checkpoint, REPOSITORY / "comfyui_nodes" / "a1111_inpaint"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": folder},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    told: dict[str, Any] = told_inside(comfyui_installation, "prompt.py", checkpoint)
     return told
 
 

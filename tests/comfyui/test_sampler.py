@@ -1,42 +1,22 @@
 """A1111 Sampler and A1111 Prompt inside a real ComfyUI, latent against latent (see inside/sampler.py)."""
 
-import json
-import os
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.comfyui.backends import REPOSITORY
+from tests.comfyui.backends import told_inside
 from tests.comfyui.shapes import write_small
 
 pytestmark = pytest.mark.comfyui
 
 BAR = 1e-5
-SECONDS = 500.0
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder, python = os.environ.get("COMFYUI_DIR"), os.environ.get("COMFYUI_PYTHON")
-    if not folder or not python:
-        pytest.skip("no real ComfyUI: set COMFYUI_DIR to its checkout and COMFYUI_PYTHON to a Python that runs it")
+def report(tmp_path_factory: pytest.TempPathFactory, comfyui_installation: tuple[str, str]) -> dict[str, Any]:
     checkpoint = tmp_path_factory.mktemp("small") / "small.safetensors"
     write_small(checkpoint)
-    program = Path(__file__).parent / "inside" / "sampler.py"
-    run = subprocess.run(
-        [python, program, checkpoint, REPOSITORY / "comfyui_nodes" / "a1111_inpaint"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": folder},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
-    print(told)
+    told: dict[str, Any] = told_inside(comfyui_installation, "sampler.py", checkpoint)
     return told
 
 

@@ -1,27 +1,15 @@
 """Loads one SDXL-shaped checkpoint in a real ComfyUI and prints what it saw in it and what its UNet is told.
 
-Arguments: the checkpoint's path, the pack's folder.
+Arguments: see `start`.
 """
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
-checkpoint, pack_folder = sys.argv[1:]
-sys.argv[1:] = ["--cpu"]
-import comfy.options  # noqa: E402
+from start import checkpoint, pack
 
-comfy.options.enable_args_parsing()
-import comfy.sd  # noqa: E402
-import torch  # noqa: E402
-
-spec = importlib.util.spec_from_file_location("pack", Path(pack_folder) / "__init__.py")
-assert spec
-assert spec.loader
-pack = importlib.util.module_from_spec(spec)
-sys.modules["pack"] = pack
-spec.loader.exec_module(pack)
+# isort: split
+import comfy.sd
+import torch
 
 
 @torch.inference_mode()

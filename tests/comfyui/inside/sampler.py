@@ -1,29 +1,17 @@
 """Samples with A1111 Sampler and with core KSampler (Advanced) in one process, and prints how far apart they are.
 
-Arguments: the checkpoint's path, the pack's folder. Latents are compared in float32, which no picture could carry.
+Arguments: see `start`. Latents are compared in float32, which no picture could carry.
 """
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
-checkpoint, pack_folder = sys.argv[1:]
-sys.argv[1:] = ["--cpu"]
-import comfy.options  # noqa: E402
+from start import checkpoint, pack
 
-comfy.options.enable_args_parsing()
-import comfy.sd  # noqa: E402
-import nodes  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-
-spec = importlib.util.spec_from_file_location("pack", Path(pack_folder) / "__init__.py")
-assert spec
-assert spec.loader
-pack = importlib.util.module_from_spec(spec)
-sys.modules["pack"] = pack
-spec.loader.exec_module(pack)
+# isort: split
+import comfy.sd
+import nodes
+import numpy as np
+import torch
 
 DETERMINISTIC = ["euler", "heun", "dpm_2", "dpmpp_2m"]
 NOISY = ["euler_ancestral", "dpm_2_ancestral", "dpmpp_2s_ancestral"]

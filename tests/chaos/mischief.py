@@ -28,9 +28,9 @@ def paint(prompt: Json) -> bytes:
     return file.getvalue()
 
 
-async def mischief(fakes: Sequence[FakeComfyUI], draw: random.Random) -> None:
-    """Goes on until it is cancelled."""
-    while True:
+async def mischief(fakes: Sequence[FakeComfyUI], draw: random.Random, over: asyncio.Event) -> None:
+    """Goes on until it is over; what it has begun it ends, for a backend that is not started again stays away."""
+    while not over.is_set():
         await asyncio.sleep(draw.uniform(0.02, 0.25))
         fake = draw.choice(fakes)
         match draw.randrange(12):

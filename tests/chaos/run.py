@@ -141,7 +141,8 @@ async def _run(
         while waiting:
             await caller.job(waiting.pop())
 
-    trouble = asyncio.create_task(mischief(fakes, draw))
+    over = asyncio.Event()
+    trouble = asyncio.create_task(mischief(fakes, draw, over))
     callers = asyncio.gather(*(call() for _ in range(_CALLERS)))
     for kill in range(1, outcome.kills + 1):
         while len(caller.ends) < outcome.jobs * kill // (outcome.kills + 1) and not callers.done():
@@ -151,8 +152,8 @@ async def _run(
         await service.start()
     while len(caller.ends) < outcome.jobs * 0.95 and not callers.done():
         await asyncio.sleep(0.05)
-    trouble.cancel()
-    await asyncio.wait({trouble})
+    over.set()
+    await trouble
     calm(fakes)
     await callers
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .levels import cut, levels_of, require_one_size
+from .levels import levels_of, require_one_size
 from .masks import FEATHERS, latent_mask
 from .region import box_of, fitted
 
@@ -79,4 +79,4 @@ def _cropped(picture: torch.Tensor, blurred: torch.Tensor, padding: int) -> tupl
     left, top, right, bottom = box_of(levels, padding)
     pixels = fitted(levels_of(picture[top:bottom, left:right, :3]), size)
     mask = fitted(levels[top:bottom, left:right], size)
-    return pixels, mask, latent_mask(cut(mask))
+    return pixels, mask, latent_mask(mask)

@@ -107,5 +107,5 @@ class A1111InpaintFill:
             box = picture_of(drawn).getbbox()
             if box is not None:
                 left, top, right, bottom = box
-                picture[top:bottom, left:right] = painted_box(picture, drawn, box) / 255
+                torch.div(painted_box(picture, drawn, box), 255, out=picture[top:bottom, left:right])
         return (filled.to(image.device),)

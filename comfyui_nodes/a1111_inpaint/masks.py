@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch.nn.functional import pad
+from torch.nn.functional import interpolate, pad
 
 from .blur import gaussian_blur
 from .levels import levels_in, levels_of, picture_of
@@ -30,16 +30,9 @@ def chosen_pixels(mask: torch.Tensor, width: int, height: int, invert: bool) -> 
 
 def latent_mask(blurred: torch.Tensor) -> torch.Tensor:
     """Levels (8h, 8w) scaled down to one binary cell, 0 or 1, for each 8x8 tile: bicubic, half and less is 0."""
-    height, width = blurred.shape
-    picture, cells = picture_of(blurred), torch.zeros(height // LATENT_CELL, width // LATENT_CELL)
-    box = picture.getbbox()
-    if box is not None:  # a cell looks two cells far, so all others are zero
-        left, top = (max(side // LATENT_CELL - 4, 0) for side in box[:2])
-        right, bottom = min(box[2] // LATENT_CELL + 5, cells.shape[1]), min(box[3] // LATENT_CELL + 5, cells.shape[0])
-        near = picture.crop((LATENT_CELL * left, LATENT_CELL * top, LATENT_CELL * right, LATENT_CELL * bottom))
-        small = levels_in(near.resize((right - left, bottom - top), Image.Resampling.BICUBIC))
-        cells[top:bottom, left:right] = small >= 128
-    return cells
+    size = blurred.shape[0] // LATENT_CELL, blurred.shape[1] // LATENT_CELL
+    small = interpolate(blurred[None, None], size, mode="bicubic", antialias=True)[0, 0]
+    return (small >= 128).float()
 
 
 def pad_picture(image: torch.Tensor) -> torch.Tensor:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from .crop import PADDING
-from .levels import cut, levels_in, levels_of, picture_of
+from .levels import levels_of
 from .region import box_of, covering
 
 
 class A1111InpaintPaste:
-    """IMAGE as it was painted, and the whole picture's blurred MASK → IMAGE of the whole, black around the mask."""
+    """IMAGE as it was painted, and the whole picture's blurred MASK → IMAGE of the whole, black around the box."""
 
     CATEGORY = "inpaint/a1111"
     DESCRIPTION = (
@@ -23,7 +23,7 @@ class A1111InpaintPaste:
     FUNCTION = "paste"
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("image",)
-    OUTPUT_TOOLTIPS = ("What was painted in its place, black around the mask.",)
+    OUTPUT_TOOLTIPS = ("What was painted in its place, black around the box.",)
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802 - ComfyUI's name
@@ -41,9 +41,7 @@ class A1111InpaintPaste:
         for turn, picture in enumerate(image):
             levels = levels_of(blurred_mask[turn % len(blurred_mask)])
             left, top, right, bottom = box_of(levels, padding)
-            shown = picture_of(levels).getbbox() or (left, top, right, bottom)
-            part = shown[0] - left, shown[1] - top, shown[2] - left, shown[3] - top
-            painted = picture_of(cut(picture[..., :3].cpu() * 255))  # not rounded: as WebUI
-            back = covering(painted, (right - left, bottom - top), part)
-            pasted[turn, shown[1] : shown[3], shown[0] : shown[2]] = levels_in(back) / 255
+            painted = levels_of(picture[..., :3], rounded=False)  # as WebUI
+            back = covering(painted, (right - left, bottom - top))
+            torch.div(back, 255, out=pasted[turn, top:bottom, left:right])
         return (pasted.to(image.device),)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from .lanczos import resized
-from .levels import Box, cut, levels_in, picture_of
+from .levels import Box, levels_in, picture_of
 
 Size: TypeAlias = tuple[int, int]
 """Width, height."""
@@ -59,13 +59,13 @@ def _scaled_size(part: Size, size: Size, *, covering: bool) -> Size:
 def fitted(part: torch.Tensor, size: Size) -> torch.Tensor:
     """A box's content, uint8 (rows, columns) or with three channels, brought to `size` (width, height).
 
-    float32, whole levels. What little the aspect leaves free is carried on from the edge.
+    What little the aspect leaves free is carried on from the edge.
     """
     width, height = size
     levels = resized(part, *_scaled_size((part.shape[1], part.shape[0]), size, covering=False))
     if levels.shape[:2] == (height, width):
         return levels
-    scaled = picture_of(cut(levels))
+    scaled = picture_of(levels)
     whole = Image.new(scaled.mode, size)
     left, top = width // 2 - scaled.width // 2, height // 2 - scaled.height // 2
     whole.paste(scaled, (left, top))
@@ -77,14 +77,15 @@ def fitted(part: torch.Tensor, size: Size) -> torch.Tensor:
         whole.paste(scaled.resize((left, height), box=(0, 0, 0, height)), (0, 0))
         edge = scaled.width, 0, scaled.width, height
         whole.paste(scaled.resize((left, height), box=edge), (left + scaled.width, 0))
-    return levels_in(whole).float()
+    return levels_in(whole)
 
 
-def covering(painted: Image.Image, size: Size, part: Box) -> Image.Image:
-    """What was painted, brought back to a box of `size`, and of that the part; what its aspect has too much is cut off
-    on both sides."""
-    width, height = _scaled_size(painted.size, size, covering=True)
-    left, top = width // 2 - size[0] // 2, height // 2 - size[1] // 2
-    across, down = painted.width / width, painted.height / height
-    source = (left + part[0]) * across, (top + part[1]) * down, (left + part[2]) * across, (top + part[3]) * down
-    return painted.resize((part[2] - part[0], part[3] - part[1]), Image.Resampling.LANCZOS, source)
+def covering(painted: torch.Tensor, size: Size) -> torch.Tensor:
+    """What was painted, uint8 (height, width, 3), brought back to a box of `size` (width, height).
+
+    What its aspect has too much is cut off on both sides.
+    """
+    width, height = size
+    over = resized(painted, *_scaled_size((painted.shape[1], painted.shape[0]), size, covering=True))
+    left, top = over.shape[1] // 2 - width // 2, over.shape[0] // 2 - height // 2
+    return over[top : top + height, left : left + width]

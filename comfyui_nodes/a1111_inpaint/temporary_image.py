@@ -14,7 +14,7 @@ from typing import Any
 import folder_paths
 import torch
 
-from .levels import cut
+from .levels import levels_of
 
 SUBFOLDER = "orchestrator/out"
 KEPT_FILES = 200
@@ -80,7 +80,7 @@ class A1111TemporaryImage:
         shown = []
         for image in images:
             name = f"{uuid.uuid4().hex}.png"
-            (folder / name).write_bytes(png_bytes(cut(image[..., :3].cpu() * 255)))
+            (folder / name).write_bytes(png_bytes(levels_of(image[..., :3], rounded=False)))
             shown.append({"filename": name, "subfolder": SUBFOLDER, "type": "temp"})
         drop_old(folder, max(KEPT_FILES, len(shown)))
         return {"ui": {"images": shown}}

@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 
 Floats = NDArray[np.float64]
 
@@ -139,11 +138,22 @@ def test_the_box_is_the_stated_one(pack, size, corners, padding):
 @pytest.mark.parametrize("size", [(250, 330), (60, 45), (97, 31), (61, 200)])
 def test_lanczos_is_pillows_but_for_close_calls(pack, picture, size):
     levels = (picture(61, 97)[0] * 255).round().to(torch.uint8)
-    for given_ in (levels, levels[..., 0].contiguous()):
-        stated = np.asarray(Image.fromarray(given_.numpy()).resize(size, Image.Resampling.LANCZOS)).astype(int)
-        apart = np.abs(pack.lanczos.resized(given_, *size).numpy() - stated)
-        assert apart.max() <= 1
-        assert np.count_nonzero(apart) <= 1e-3 * apart.size
+    for given_ in (levels, levels[..., 0]):
+        stated = pack.lanczos._by_pillow(given_, *size).int()
+        assert stated.shape == (size[1], size[0], *given_.shape[2:])
+        apart = (pack.lanczos.resized(given_, *size) - stated).abs()
+        assert apart.max() <= 2
+        assert (apart > 0).float().mean() <= 0.015
+        assert (apart > 1).float().mean() <= 1e-4
+
+
+def test_a_torch_without_lanczos_leaves_it_to_pillow(pack, monkeypatch):
+    def interpolate(*_, mode, **__):
+        raise ValueError(f"Anti-alias option is only supported for bilinear and bicubic modes, not {mode}")
+
+    assert pack.lanczos.resized is pack.lanczos._by_torch
+    monkeypatch.setattr(pack.lanczos, "interpolate", interpolate)
+    assert not pack.lanczos._torch_can()
 
 
 @pytest.mark.parametrize(("height", "width", "box", "padding"), BLOTS)
@@ -156,7 +166,9 @@ def test_the_box_is_enlarged_to_the_pictures_size_by_lanczos(prepared, picture, 
         expected, rows, columns = stated_crop(levels_of(given_), where, wide, high)
         got = levels_of(made)
         assert got.shape[:2] == (high, wide)
-        assert np.abs(got[rows, columns] - expected).max() <= 1
+        apart = np.abs(got[rows, columns] - expected)
+        assert apart.max() <= 2
+        assert (apart > 0).mean() <= 0.02
         assert high - expected.shape[0] <= 3
         assert wide - expected.shape[1] <= 3
         edges = np.pad(expected, ((rows.start, high - rows.stop), (columns.start, wide - columns.stop), (0, 0)), "edge")
@@ -184,10 +196,6 @@ def test_what_was_painted_comes_back_to_its_place(node, prepared, picture, heigh
     blurred = levels_of(masks[3][0]).astype(np.uint8)
     cut = np.floor(painted[0].clamp(0, 1).double().numpy() * 255 + 1e-4)
     expected = stated_paste(cut, stated_box(blurred, padding), blurred.shape[1], blurred.shape[0])
-    rows, columns = np.nonzero(blurred.any(1))[0], np.nonzero(blurred.any(0))[0]
-    shown = np.zeros((*blurred.shape, 1))
-    shown[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = 1
-    expected = expected * shown
     assert np.abs(levels_of(pasted[0]) - expected).max() <= 1
     overlay = crop[2][0][:height, :width, None]
     result = image[0] * (1 - overlay) + pasted[0][:height, :width] * overlay

@@ -20,7 +20,8 @@ from orchestrator.errors import (
     ModelUnavailable,
     ModelUnsafe,
 )
-from orchestrator.models.client import Arrival, Patience
+from orchestrator.models.connection import Patience
+from orchestrator.models.delivery import Arrival
 from orchestrator.models.download import _store
 from orchestrator.models.layout import Place
 from orchestrator.models.part import PartFile

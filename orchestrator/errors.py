@@ -67,10 +67,16 @@ class OrchestratorError(Exception):
 
     retryable = False
     """True when the same request may well succeed later."""
+    retry_after: float | None = None
+    """Seconds until then, where that is known."""
 
-    def __init__(self, detail: str | None = None, fields: Sequence[FieldError] = ()) -> None:
+    def __init__(
+        self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float | None = None
+    ) -> None:
         self.detail = detail or (type(self).__doc__ or "").split("\n")[0]
         self.fields = tuple(fields)
+        if retry_after is not None:
+            self.retry_after = retry_after
         super().__init__(self.detail)
 
     @property
@@ -155,12 +161,7 @@ class LimitReached(RequestError):
     """A limit of this API key is reached."""
 
     retryable = True
-
-    def __init__(
-        self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float = 1.0
-    ) -> None:
-        self.retry_after = retry_after
-        super().__init__(detail, fields)
+    retry_after: float = 1.0
 
 
 class ModelError(OrchestratorError):
@@ -195,12 +196,7 @@ class ModelUnavailable(ModelError):
     """Civitai does not answer now."""
 
     retryable = True
-
-    def __init__(
-        self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float = 30.0
-    ) -> None:
-        self.retry_after = retry_after
-        super().__init__(detail, fields)
+    retry_after: float = 30.0
 
 
 class DownloadFailed(ModelError):
@@ -219,10 +215,7 @@ class QueueFull(BackendError):
     """Too many jobs are waiting."""
 
     retryable = True
-
-    def __init__(self, detail: str | None = None, *, retry_after: float) -> None:
-        self.retry_after = retry_after
-        super().__init__(detail)
+    retry_after: float = 30.0
 
 
 class NoBackend(BackendError):
@@ -312,16 +305,8 @@ def from_code(
     kinds: list[type[OrchestratorError]] = [OrchestratorError]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
-    for kind in kinds:
-        if _code_of(kind) != code:
-            continue
-        if issubclass(kind, QueueFull):
-            return kind(detail, retry_after=30.0 if retry_after is None else retry_after)
-        if issubclass(kind, ModelUnavailable | LimitReached):
-            return kind(detail, fields, retry_after=30.0 if retry_after is None else retry_after)
-        if kind.__init__ is OrchestratorError.__init__:
-            return kind(detail, fields)
-    return OrchestratorError(detail, fields)
+    alike = (kind for kind in kinds if _code_of(kind) == code and kind.__init__ is OrchestratorError.__init__)
+    return next(alike, OrchestratorError)(detail, fields, retry_after=retry_after)
 
 
 def _code_of(kind: type[OrchestratorError]) -> str:

@@ -54,6 +54,7 @@ PROBLEMS: Mapping[str, str] = {
 
 
 TEXT: Described = {"type": "string"}
+ANYTHING: Described = {"type": "object"}
 ASKED: Sequence[Described] = (
     {
         "name": "Prefer",

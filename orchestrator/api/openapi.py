@@ -6,7 +6,19 @@ from importlib.metadata import version
 from aiohttp import web
 
 from orchestrator.api.access import PUBLIC
-from orchestrator.api.described import ASKED, BACKENDS, HEADERS, JOB, LINK, PROBLEM, PROBLEMS, SCHEMES, TEXT, Described
+from orchestrator.api.described import (
+    ANYTHING,
+    ASKED,
+    BACKENDS,
+    HEADERS,
+    JOB,
+    LINK,
+    PROBLEM,
+    PROBLEMS,
+    SCHEMES,
+    TEXT,
+    Described,
+)
 from orchestrator.api.keys import API_KEYS, RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
@@ -165,41 +177,53 @@ def _guarded(paths: Described) -> Described:
     return paths
 
 
+def _told(name: str, summary: str, what: str, schema: Described = ANYTHING) -> Described:
+    """A plain GET that is answered with JSON."""
+    return {"get": _operation(name, summary, {"200": _json(what, schema)})}
+
+
+def _file_paths() -> Described:
+    """What is fetched by signed links."""
+    signed = [_parameter("expires", "query"), _parameter("signature", "query")]
+    image = {"description": "The image", "content": {"image/jpeg": {}, "image/png": {}}}
+    model = {"description": "The file", "content": {"application/octet-stream": {}}}
+    refused = _failures("403", "404")
+    key, sha256 = _parameter("key", "path"), _parameter("sha256", "path")
+    return {
+        "/images/{key}": {
+            "get": _operation("get_image", "A rendered image", {"200": image, **refused}, [key, *signed])
+        },
+        "/models/{sha256}": {
+            "get": _operation("get_model", "A model's file for a backend", {"200": model, **refused}, [sha256, *signed])
+        },
+    }
+
+
+def _state_paths() -> Described:
+    """What the service has, and how it fares."""
+    metrics = {"200": {"description": "Metrics", "content": {"text/plain": {}}}}
+    ready = {"200": _json("Ready", ANYTHING), "503": _json("Not yet", ANYTHING)}
+    return {
+        "/backends": _told("list_backends", "Every backend as it is now", "Backends", BACKENDS),
+        "/samplers": _told("list_samplers", "WebUI's samplers, and what runs", "Samplers"),
+        "/models": _told("list_models", "Models that are here", "Models"),
+        "/metrics": {"get": _operation("metrics", "For Prometheus", metrics)},
+        "/healthz": _told("healthz", "Alive", "Alive"),
+        "/readyz": {"get": _operation("readyz", "Ready for a job", ready)},
+        "/openapi.json": _told("openapi", "This document", "OpenAPI 3.1"),
+    }
+
+
 def describe(widgets: Mapping[str, Widget], *, keyed: bool = False) -> Described:
     """The OpenAPI document of a service with these widgets; `keyed` where it asks for API keys."""
-    anything: Described = {"type": "object"}
-    image = {"description": "The image", "content": {"image/jpeg": {}, "image/png": {}}}
-    signed = [_parameter("key", "path"), _parameter("expires", "query"), _parameter("signature", "query")]
-    fetched = {"200": image, **_failures("403", "404")}
-    model = {"200": {"description": "The file", "content": {"application/octet-stream": {}}}, **_failures("403", "404")}
-    by_content = [_parameter("sha256", "path"), *signed[1:]]
     paths: Described = {
-        "/widgets": {"get": _operation("list_widgets", "Every widget", {"200": _json("The widgets", anything)})},
+        "/widgets": _told("list_widgets", "Every widget", "The widgets"),
         **{f"/widgets/{name}": _widget_path(widget) for name, widget in widgets.items()},
         "/widgets/{name}": _publishing_path(),
-        "/backends": {
-            "get": _operation("list_backends", "Every backend as it is now", {"200": _json("Backends", BACKENDS)})
-        },
-        "/samplers": {
-            "get": _operation("list_samplers", "WebUI's samplers, and what runs", {"200": _json("Samplers", anything)})
-        },
         "/public/v1/widget/run": _myshell_path(),
-        "/images/{key}": {"get": _operation("get_image", "A rendered image", fetched, signed)},
-        "/models": {"get": _operation("list_models", "Models that are here", {"200": _json("Models", anything)})},
-        "/models/{sha256}": {"get": _operation("get_model", "A model's file for a backend", model, by_content)},
+        **_file_paths(),
         **_job_paths(),
-        "/metrics": {
-            "get": _operation(
-                "metrics", "For Prometheus", {"200": {"description": "Metrics", "content": {"text/plain": {}}}}
-            )
-        },
-        "/healthz": {"get": _operation("healthz", "Alive", {"200": _json("Alive", anything)})},
-        "/readyz": {
-            "get": _operation(
-                "readyz", "Ready for a job", {"200": _json("Ready", anything), "503": _json("Not yet", anything)}
-            )
-        },
-        "/openapi.json": {"get": _operation("openapi", "This document", {"200": _json("OpenAPI 3.1", anything)})},
+        **_state_paths(),
     }
     document: Described = {
         "openapi": "3.1.0",

@@ -78,9 +78,8 @@ def headers_of(request: web.Request, error: errors.OrchestratorError) -> dict[st
     headers = {}
     if isinstance(error, errors.KeyNeeded):
         headers["WWW-Authenticate"] = 'Bearer realm="orchestrator"'
-    if isinstance(error, errors.QueueFull | errors.ModelUnavailable | errors.LimitReached):
-        wait: float | None = error.retry_after
-    else:
+    wait = error.retry_after
+    if wait is None:
         wait = next((RETRY[kind] for kind in type(error).__mro__ if kind in RETRY), None)
     if wait is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait)))

@@ -5,59 +5,25 @@ key, so that it makes one job however often it is sent.
 """
 
 import asyncio
-import json
 import uuid
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
-import aiohttp
-
 from orchestrator.client import answers
 from orchestrator.client.answers import Ended, Failed, Job, Progress, Succeeded, WidgetDescription, WidgetEntry
+from orchestrator.client.connection import BROKEN, FIRST_PAUSE, Answer, Connection, pause_after
 from orchestrator.client.events import read_events
 from orchestrator.client.form import Values, form_of, read_parts
-from orchestrator.errors import (
-    JobCancelled,
-    JobUnfinished,
-    NoBackend,
-    OrchestratorError,
-    ServiceStopping,
-    ServiceUnreachable,
-)
+from orchestrator.errors import JobCancelled, JobUnfinished, NoBackend, OrchestratorError, ServiceUnreachable
 
 T = TypeVar("T")
 
-_QUIET_SECONDS = 60.0
-"""Without a byte a stream of events is taken for dead; the service sends something each 15 seconds."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 _CANCEL_SECONDS = 10.0
-_BROKEN = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
-_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-"""What a proxy answers while the service is being restarted."""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def told(self) -> Any:
-        """The body's JSON object. Raises ServiceUnreachable for anything else: it is no answer of the service."""
-        try:
-            told = json.loads(self.body)
-        except ValueError:
-            told = None
-        if not isinstance(told, dict):
-            raise ServiceUnreachable(f"What answers there is not this service: {self.status}, {self.body[:80]!r}")
-        return told
 
 
 class AsyncClient:
@@ -75,11 +41,8 @@ class AsyncClient:
         timeout: float = 60.0,
         attempts: int = 5,
     ) -> None:
-        self.url = url.rstrip("/")
-        self._key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._attempts = attempts
-        self._session: aiohttp.ClientSession | None = None
+        self._connection = Connection(url, api_key, timeout, attempts)
+        self.url = self._connection.url
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,30 +54,28 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes its connections; it opens new ones if it is used again."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._connection.close()
 
     async def ready(self, seconds: float) -> None:
         """Waits until the service can take a job, which may be starting yet. Raises NoBackend after so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    with suppress(*_BROKEN):
-                        async with self._open("/readyz", {}) as answer:
+                    with suppress(*BROKEN):
+                        async with self._connection.open("/readyz", {}) as answer:
                             if answer.status == HTTPStatus.OK:
                                 return
-                    await asyncio.sleep(_FIRST_PAUSE)
+                    await asyncio.sleep(FIRST_PAUSE)
         except TimeoutError as error:
             raise NoBackend(f"No backend was ready within {seconds:.0f} s; the service's log says why") from error
 
     async def widgets(self) -> tuple[WidgetEntry, ...]:
         """What can be asked for."""
-        return _understood(answers.read_widgets, (await self._send("GET", "/widgets")).told)
+        return _understood(answers.read_widgets, (await self._connection.send("GET", "/widgets")).told)
 
     async def widget(self, name: str) -> WidgetDescription:
         """One widget with its parameters. Raises UnknownWidget."""
-        told = (await self._send("GET", f"/widgets/{quote(name, safe='')}")).told
+        told = (await self._connection.send("GET", f"/widgets/{quote(name, safe='')}")).told
         return _understood(lambda said: answers.read_widget(name, said), told)
 
     async def submit(
@@ -138,7 +99,7 @@ class AsyncClient:
         if priority is not None:
             headers["X-Priority"] = priority
         path = f"/widgets/{quote(widget, safe='')}"
-        answer = await self._send("POST", path, headers=headers, form=lambda: form_of(parts))
+        answer = await self._connection.send("POST", path, headers=headers, form=lambda: form_of(parts))
         return _understood(answers.read_job, answer.told)
 
     async def run(
@@ -165,7 +126,7 @@ class AsyncClient:
 
     async def job(self, job: Job | str) -> Job:
         """The job as it stands now. Raises JobNotFound."""
-        return _understood(answers.read_job, (await self._send("GET", f"/jobs/{_id(job)}")).told)
+        return _understood(answers.read_job, (await self._connection.send("GET", f"/jobs/{_id(job)}")).told)
 
     async def progress(self, job: Job | str) -> AsyncGenerator[Progress, None]:
         """What happens to the job, the last being its end. Goes on where it was when the connection breaks.
@@ -175,12 +136,12 @@ class AsyncClient:
         last, failures = "0", 0
         while True:
             try:
-                async with self._open(f"/jobs/{_id(job)}/events", {"Last-Event-ID": last}) as answer:
+                async with self._connection.open(f"/jobs/{_id(job)}/events", {"Last-Event-ID": last}) as answer:
                     if answer.status == HTTPStatus.NO_CONTENT:
                         yield (await self.job(job)).state
                         return
                     if answer.status != HTTPStatus.OK:
-                        raise _error(_Answer(answer.status, answer.headers, await answer.read()))
+                        raise Answer(answer.status, answer.headers, await answer.read()).error
                     async for event in read_events(answer.content):
                         failures, last = 0, event.id or last
                         told = answers.read_progress(event.kind, event.data)
@@ -189,14 +150,14 @@ class AsyncClient:
                         if isinstance(told, Ended):
                             return
                 fault = "the stream of events ended before the job"
-            except (*_BROKEN, ValueError) as error:
+            except (*BROKEN, ValueError) as error:
                 fault = str(error) or type(error).__name__
             except ServiceUnreachable as error:
                 fault = error.detail
             failures += 1
-            if failures >= self._attempts:
+            if failures >= self._connection.attempts:
                 raise ServiceUnreachable(f"{self.url} was lost while the job ran: {fault}")
-            await asyncio.sleep(_pause(failures))
+            await asyncio.sleep(pause_after(failures))
 
     async def wait(self, job: Job | str, seconds: float | None = None) -> Job:
         """The job that succeeded. Raises the error that it failed with, JobCancelled, or JobUnfinished after so many
@@ -216,7 +177,7 @@ class AsyncClient:
 
     async def cancel(self, job: Job | str) -> Job:
         """Cancels it, queued or running. Raises JobEnded when that came too late."""
-        return _understood(answers.read_job, (await self._send("DELETE", f"/jobs/{_id(job)}")).told)
+        return _understood(answers.read_job, (await self._connection.send("DELETE", f"/jobs/{_id(job)}")).told)
 
     async def download(self, job: Job | str, path: Path | None = None) -> bytes:
         """The image of a job that succeeded, also written to `path` where one is given.
@@ -228,65 +189,10 @@ class AsyncClient:
             raise job.state.error
         if not isinstance(job.state, Succeeded):
             raise JobCancelled if job.has_ended else JobUnfinished(job.id)
-        image = (await self._send("GET", job.state.url)).body
+        image = (await self._connection.send("GET", job.state.url)).body
         if path is not None:
             await asyncio.to_thread(path.write_bytes, image)
         return image
-
-    def _open(
-        self, path: str, headers: Mapping[str, str]
-    ) -> "aiohttp.client._RequestContextManager":  # what aiohttp calls it
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.total, sock_read=_QUIET_SECONDS)
-        return self._connected().get(self.url + path, headers={**self._key, **headers}, timeout=timeout)
-
-    def _connected(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
-        return self._session
-
-    async def _send(
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        form: Callable[[], aiohttp.FormData] | None = None,
-    ) -> _Answer:
-        """Sends until it is answered. A `target` with an origin of its own, such as a link, is sent no key."""
-        own = target.startswith("/")
-        url, sent = (self.url + target, {**self._key, **(headers or {})}) if own else (target, headers or {})
-        for attempt in range(1, self._attempts + 1):
-            try:
-                data = form() if form is not None else None
-                async with self._connected().request(method, url, headers=sent, data=data) as response:
-                    answer = _Answer(response.status, response.headers, await response.read())
-            except aiohttp.InvalidURL as error:
-                raise ServiceUnreachable(f"{url} is no address of a service") from error
-            except _BROKEN as error:
-                if attempt == self._attempts:
-                    raise ServiceUnreachable(f"{self.url} does not answer: {error or type(error).__name__}") from error
-            else:
-                if answer.status >= HTTPStatus.BAD_REQUEST:
-                    raise _error(answer)
-                return answer
-            await asyncio.sleep(_pause(attempt))
-        raise AssertionError("there is at least one attempt")
-
-
-def _error(answer: _Answer) -> OrchestratorError:
-    """The error that an answer of 400 or more tells of."""
-    try:
-        told = answer.told
-    except ServiceUnreachable:
-        if answer.status in _AWAY:
-            return ServiceUnreachable(f"The service is away: {answer.status}")
-        raise
-    wait = answer.headers.get("Retry-After", "")
-    error = answers.read_error(told, float(wait) if wait.isdecimal() else None)
-    unfinished = {kind("").code: kind for kind in (JobUnfinished, ServiceStopping)}.get(str(told.get("code")))
-    if unfinished is not None:
-        return unfinished(answer.headers.get("X-Job-Id", ""))
-    return error
 
 
 def _understood(read: Callable[[Any], T], told: Any) -> T:
@@ -298,7 +204,3 @@ def _understood(read: Callable[[Any], T], told: Any) -> T:
 
 def _id(job: Job | str) -> str:
     return quote(job, safe="") if isinstance(job, str) else job.id
-
-
-def _pause(failures: int) -> float:
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (failures - 1))

@@ -27,12 +27,17 @@ class Strays:
             self._tasks[prompt_id] = asyncio.create_task(self._keep_telling(prompt_id), name=f"stray {prompt_id}")
 
     async def settle(self, prompt_id: str) -> None:
-        """The job is to be sent again: one that strays goes first. Raises BackendLost."""
+        """The job is to be sent again: one that strays goes first. Raises BackendLost when it may still stray."""
         task = self._tasks.pop(prompt_id, None)
-        if task is not None:
-            task.cancel()
+        if task is None:
+            return
+        task.cancel()
+        try:
             await asyncio.wait({task})
             await self.drop(prompt_id)
+        except BaseException:
+            self.add(prompt_id)
+            raise
 
     async def drop(self, prompt_id: str) -> None:
         """Takes the job out of the queue, or interrupts it if it runs. Raises BackendLost."""

@@ -41,13 +41,12 @@ class ModelRoutes:
         return web.json_response(await asyncio.to_thread(self._folders.model_names, _kind(request)))
 
     async def places(self, request: web.Request) -> web.Response:
-        return web.json_response(
-            [{"name": kind, "folders": [str(self._folders.models / kind)]} for kind in MODEL_KINDS]
-        )
+        """The kinds that the editor's model library lists; of the folders it reads nothing."""
+        return web.json_response([{"name": kind, "folders": _places(kind)} for kind in MODEL_KINDS])
 
     async def shown_places(self, request: web.Request) -> web.Response:
-        """Where the editor says that a missing model belongs: enough to find it, not where the folder itself lies."""
-        return web.json_response({kind: [f"models/{kind}"] for kind in MODEL_KINDS})
+        """Where the editor says that a missing model belongs."""
+        return web.json_response({kind: _places(kind) for kind in MODEL_KINDS})
 
     async def files(self, request: web.Request) -> web.Response:
         kind = _kind(request)
@@ -74,6 +73,11 @@ class ModelRoutes:
     async def embeddings(self, request: web.Request) -> web.Response:
         names = await asyncio.to_thread(self._folders.model_names, "embeddings")
         return web.json_response([name.removesuffix(".safetensors") for name in names])
+
+
+def _places(kind: str) -> list[str]:
+    # Enough to find the folder, and not where on this machine it lies, as ComfyUI would tell whoever asks.
+    return [f"models/{kind}"]
 
 
 def _kind(request: web.Request) -> str:

@@ -138,7 +138,7 @@ class Failed:
     @classmethod
     def of(cls, error: OrchestratorError) -> Self:
         """What is kept of the error."""
-        return cls(error.code, error.detail, error.fields, getattr(error, "retry_after", None))
+        return cls(error.code, error.detail, error.fields, error.retry_after)
 
     @classmethod
     def unexpected(cls) -> Self:

@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from orchestrator.errors import DownloadFailed, ModelUnavailable, ShelfFull
 from orchestrator.models.civitai import Version, VersionFile
-from orchestrator.models.client import Arrival, CivitaiClient, Expired
+from orchestrator.models.client import CivitaiClient
+from orchestrator.models.delivery import Arrival, Expired
 from orchestrator.models.header import NotSafetensors
 from orchestrator.models.layout import Place
 from orchestrator.models.locks import FileLock

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from orchestrator.errors import DownloadFailed, ModelError, ModelUnavailable, ModelUnsafe
 from orchestrator.models import header
 from orchestrator.models.civitai import Version, VersionFile
-from orchestrator.models.client import CivitaiClient, Expired
+from orchestrator.models.client import CivitaiClient
+from orchestrator.models.delivery import Expired
 from orchestrator.models.flight import SingleFlight
 from orchestrator.models.memory import Memory
 from orchestrator.models.nature import Nature, nature_of

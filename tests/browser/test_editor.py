@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 from playwright.async_api import Page, expect
 
+from tests.browser.console import Console
 from tests.browser.editing import Editor
 from tests.comfyui.backends import REPOSITORY
 from tests.running import Running
@@ -71,6 +72,15 @@ async def test_a_workflow_whose_nodes_name_their_models_says_what_is_missing(pag
         await page.evaluate("workflow => { void window.app.loadGraphData(workflow) }", workflow)
     assert (await (await answer.value).json())["checkpoints"] == ["models/checkpoints"]
     await expect(page.get_by_text("missing.safetensors").first).to_be_visible()
+
+
+async def test_the_model_library_lists_the_models_of_each_kind(page: Page, console: Console, served: Running) -> None:
+    console.expect("404: GET .*/models/preview/")  # as of any model without a picture beside it
+    editor = Editor(page)
+    await editor.open(served.editor)
+    await editor.command("Workspace.ToggleSidebarTab.model-library")
+    await page.get_by_role("treeitem", name="checkpoints").click()
+    await expect(page.get_by_role("treeitem", name="demo").first).to_be_visible()
 
 
 async def test_a_workflow_that_is_saved_is_there_at_the_next_visit(page: Page, served: Running) -> None:

@@ -23,6 +23,7 @@ from PIL import Image
 REPOSITORY = Path(__file__).parents[2]
 _RUN_SECONDS = 300.0
 _CALL_SECONDS = 60.0
+_INSIDE_SECONDS = 500.0
 
 
 class RunFailed(Exception):
@@ -162,7 +163,7 @@ def comfyui_arguments(python: str, models: Path, folder: Path) -> list[str]:
     return [python, "main.py", *fixed, *moved, "--extra-model-paths-config", str(extra)]
 
 
-def told_inside(installation: tuple[str, str], program: str, checkpoint: Path, seconds: float = 500.0) -> Any:
+def told_inside(installation: tuple[str, str], program: str, checkpoint: Path) -> dict[str, Any]:
     """What a program of `inside` prints at its end, run in the folder and by the Python of a real ComfyUI."""
     folder, python = installation
     run = subprocess.run(
@@ -171,8 +172,9 @@ def told_inside(installation: tuple[str, str], program: str, checkpoint: Path, s
         env={**os.environ, "PYTHONPATH": folder},
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=_INSIDE_SECONDS,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-3000:]
-    return json.loads(run.stdout.splitlines()[-1])
+    told: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return told

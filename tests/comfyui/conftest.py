@@ -33,6 +33,14 @@ def comfyui_installation() -> tuple[str, str]:
 
 
 @pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One of SD1.5's family with random weights."""
+    file = tmp_path_factory.mktemp("small") / "small.safetensors"
+    write_small(file)
+    return file
+
+
+@pytest.fixture(scope="session")
 def comfyui(
     models: Path, tmp_path_factory: pytest.TempPathFactory, comfyui_installation: tuple[str, str]
 ) -> Iterator[Backend]:

@@ -1,21 +1,18 @@
 """A1111 Prompt on a real ComfyUI's text encoder (see inside/prompt.py)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.comfyui.backends import told_inside
-from tests.comfyui.shapes import write_small
 
 pytestmark = pytest.mark.comfyui
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory, comfyui_installation: tuple[str, str]) -> dict[str, Any]:
-    checkpoint = tmp_path_factory.mktemp("small") / "small.safetensors"
-    write_small(checkpoint)
-    told: dict[str, Any] = told_inside(comfyui_installation, "prompt.py", checkpoint)
-    return told
+def report(small_checkpoint: Path, comfyui_installation: tuple[str, str]) -> dict[str, Any]:
+    return told_inside(comfyui_installation, "prompt.py", small_checkpoint)
 
 
 def test_tokens_are_those_of_clip_s_own_tokenizer_whatever_comfyui_makes_of_the_text(report: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """A1111 Sampler and A1111 Prompt inside a real ComfyUI, latent against latent (see inside/sampler.py)."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.comfyui.backends import told_inside
-from tests.comfyui.shapes import write_small
 
 pytestmark = pytest.mark.comfyui
 
@@ -13,11 +13,8 @@ BAR = 1e-5
 
 
 @pytest.fixture(scope="module")
-def report(tmp_path_factory: pytest.TempPathFactory, comfyui_installation: tuple[str, str]) -> dict[str, Any]:
-    checkpoint = tmp_path_factory.mktemp("small") / "small.safetensors"
-    write_small(checkpoint)
-    told: dict[str, Any] = told_inside(comfyui_installation, "sampler.py", checkpoint)
-    return told
+def report(small_checkpoint: Path, comfyui_installation: tuple[str, str]) -> dict[str, Any]:
+    return told_inside(comfyui_installation, "sampler.py", small_checkpoint)
 
 
 def test_deterministic_samplers_equal_core_s_with_a_hard_mask(report: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.errors import StorageError
 from orchestrator.jobs.engine import Cancellation
-from orchestrator.jobs.job import Happening, Queued, Running, Succeeded
+from orchestrator.jobs.job import Happening, JobSpec, Queued, Running, Succeeded
 from orchestrator.jobs.sqlite import Dials, SqliteEngine, claims
 from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
 from tests.engines.conformance import (
@@ -44,23 +44,33 @@ class TestSqliteEngine(EngineConformance):
         return [sys.executable, "-m", "tests.engines.test_sqlite", str(folder)]
 
 
+async def left_leased(folder: Path) -> JobSpec:
+    """A job that a service which is gone has leased for the backend "one"."""
+    job = spec()
+    async with opened(folder) as engine:
+        await engine.submit(job)
+        await lease(engine.source("one"))
+    return job
+
+
+async def is_still_ones(engine: SqliteEngine) -> bool:
+    """Whether the job that was left goes to no other backend, and to its own as the same run."""
+    assert await nothing_for(engine.source("two"))
+    held = await lease(engine.source("one"))
+    return (held.attempt, held.resumed) == (1, True)
+
+
 async def test_after_a_restart_a_leased_job_goes_to_its_own_backend_first_and_counts_as_not_lost(
     tmp_path: Path,
 ) -> None:
-    async with opened(tmp_path) as engine:
-        await engine.submit(spec())
-        await lease(engine.source("one"))
+    await left_leased(tmp_path)
     async with opened(tmp_path) as engine:
         assert await engine.adopt(grace=60) == 1
-        assert await nothing_for(engine.source("two"))
-        held = await lease(engine.source("one"))
-        assert (held.attempt, held.resumed) == (1, True)
+        assert await is_still_ones(engine)
 
 
 async def test_after_a_restart_a_job_whose_backend_does_not_come_back_goes_elsewhere(tmp_path: Path) -> None:
-    async with opened(tmp_path) as engine:
-        await engine.submit(spec())
-        await lease(engine.source("one"))
+    await left_leased(tmp_path)
     async with opened(tmp_path) as engine:
         await engine.adopt(grace=0.3)
         held = await lease(engine.source("two"))
@@ -104,10 +114,7 @@ async def test_an_empty_queue_is_not_looked_into_again_and_again(
 
 
 async def test_a_job_that_is_cancelled_before_its_backend_comes_back_is_cancelled_there(tmp_path: Path) -> None:
-    async with opened(tmp_path) as engine:
-        job = spec()
-        await engine.submit(job)
-        await lease(engine.source("one"))
+    job = await left_leased(tmp_path)
     async with opened(tmp_path) as engine:
         await engine.adopt(grace=60)
         assert await engine.cancel(job.id) is Cancellation.ASKED
@@ -119,15 +126,11 @@ async def test_a_job_that_is_cancelled_before_its_backend_comes_back_is_cancelle
 async def test_a_job_that_may_still_run_is_not_begun_anew_when_its_backend_gives_up_as_it_is_given_it(
     tmp_path: Path,
 ) -> None:
-    async with opened(tmp_path) as engine:
-        await engine.submit(spec())
-        await lease(engine.source("one"))
+    await left_leased(tmp_path)
     async with opened(tmp_path) as engine:
         await engine.adopt(grace=60)
-        await (await engine.source("one").lease(wants())).release()  # type: ignore[attr-defined]
-        assert await nothing_for(engine.source("two"))
-        held = await lease(engine.source("one"))
-        assert (held.attempt, held.resumed) == (1, True)
+        await (await engine.source("one").lease(wants())).release()
+        assert await is_still_ones(engine)
 
 
 async def test_a_clock_that_is_set_takes_no_job_from_a_holder_that_lives(tmp_path: Path) -> None:

@@ -33,8 +33,10 @@ from orchestrator.jobs.job import (
 from orchestrator.jobs.listeners import Listeners, Observe, number_at
 from orchestrator.jobs.sqlite import records
 from orchestrator.jobs.sqlite.database import Database
+from orchestrator.jobs.sqlite.dials import Dials
+from orchestrator.jobs.sqlite.lease import Ledger
 from orchestrator.jobs.sqlite.outbox import SqliteOutbox
-from orchestrator.jobs.sqlite.source import Desk, Dials, SqliteSource
+from orchestrator.jobs.sqlite.source import Desk, SqliteSource
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +62,13 @@ class SqliteEngine:
         self._clock = clock
         self._database = Database(path)
         self._listeners = Listeners(clock, observe)
-        self._desk = Desk(self._database, self._listeners, self._dials, clock)
+        self._ledger = Ledger(self._database, self._listeners, self._dials, clock)
+        self._desk = Desk(self._ledger)
         self._upkeep: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._database.__aenter__()
-        self._desk.waiting = await self._database.run(records.waiting)
+        self._ledger.waiting = await self._database.run(records.waiting)
         self._upkeep = asyncio.create_task(self._keep_up(), name="job upkeep")
         return self
 
@@ -106,26 +109,26 @@ class SqliteEngine:
 
     async def progress(self, spec: JobSpec, happening: Fetching) -> None:
         """Tells listeners how far a job's model has come."""
-        self._desk.tell(spec, happening)
+        self._ledger.tell(spec, happening)
 
     async def fetched(self, spec: JobSpec) -> bool:
         """The models of a job that was fetching are there: it is queued."""
         # Told before it is written: who leases the job in the same moment tells what comes after.
-        self._desk.tell(spec, Queued())
+        self._ledger.tell(spec, Queued())
         return await self._desk.fetched(spec.id)
 
     async def unfetched(self, spec: JobSpec, end: Failed) -> bool:
         """The models of a job that was fetching cannot be had: it ends."""
-        times = self._desk.expiry()
+        times = self._ledger.expiry()
         kept = await self._database.run(lambda db: records.unfetched(db, spec.id, end, *times))
         if kept:
-            self._desk.waiting -= 1
-            self._desk.tell(spec, end)
+            self._ledger.waiting -= 1
+            self._ledger.tell(spec, end)
         return kept
 
     def ensure_room(self) -> None:
         """Raises QueueFull when a job that comes now would find no room, as far as is known without asking."""
-        if self._desk.waiting >= self._dials.waiting_limit:
+        if self._ledger.waiting >= self._dials.waiting_limit:
             raise self.queue_full()
 
     async def ensure_share(self, owner: str, at_once: int | None) -> None:
@@ -135,13 +138,13 @@ class SqliteEngine:
 
     def _share_taken(self, at_once: int | None) -> LimitReached:
         complaint = FieldError("jobs", f"at most {at_once} at once")
-        wait = max(1.0, self._desk.run_times.wait(0, self._desk.backends))
+        wait = max(1.0, self._ledger.run_times.wait(0, self._desk.backends))
         return LimitReached(f"This API key has {at_once} jobs that have not ended", [complaint], retry_after=wait)
 
     def queue_full(self) -> QueueFull:
         """The error for a job that finds no room, with `retry_after` from what the newest jobs took."""
-        wait = max(1.0, self._desk.run_times.wait(0, self._desk.backends))
-        return QueueFull(f"{self._desk.waiting} jobs are waiting already", retry_after=wait)
+        wait = max(1.0, self._ledger.run_times.wait(0, self._desk.backends))
+        return QueueFull(f"{self._ledger.waiting} jobs are waiting already", retry_after=wait)
 
     async def get(self, job_id: str) -> Job | None:
         """The job as it stands."""
@@ -156,15 +159,15 @@ class SqliteEngine:
 
     async def cancel(self, job_id: str) -> Cancellation | None:
         """Cancels this job and no other."""
-        times, held = self._desk.expiry(), job_id in self._desk.leases
+        times, held = self._ledger.expiry(), job_id in self._ledger.leases
         became = await self._database.run(lambda db: records.cancel(db, job_id, held, *times))
         if became is None:
             return None
         cancellation, row = became
         if cancellation is Cancellation.DONE:
-            self._desk.waiting -= row["state"] != "running"
+            self._ledger.waiting -= row["state"] != "running"
             self._listeners.tell(job_id, row["created"], Cancelled())
-        lease = self._desk.leases.get(job_id)
+        lease = self._ledger.leases.get(job_id)
         if cancellation is Cancellation.ASKED and lease is not None:
             lease.cancelled.set()
         return cancellation
@@ -233,7 +236,7 @@ class SqliteEngine:
             return told if isinstance(told, Fetching) else Fetching()
         if found.row["state"] == "running":
             return self._listeners.state(spec.id) or Running(backend=found.row["backend"])
-        eta = self._desk.run_times.until_done(spec.widget, found.place, self._desk.backends)
+        eta = self._ledger.run_times.until_done(spec.widget, found.place, self._desk.backends)
         return Queued(place=found.place, eta=None if eta is None else round(eta, 1))
 
     async def _keep_up(self) -> None:
@@ -256,12 +259,12 @@ class SqliteEngine:
                 log.exception("the upkeep of jobs failed; it is tried again")
 
     async def _renew(self) -> None:
-        held = dict(self._desk.leases)
+        held = dict(self._ledger.leases)
         fences = {job_id: lease.fence for job_id, lease in held.items()}
         until = self._clock() + self._dials.lease
         kept = await self._database.run(lambda db: records.renew(db, fences, until))
         for job_id, lease in held.items():
-            if self._desk.leases.get(job_id) is not lease:
+            if self._ledger.leases.get(job_id) is not lease:
                 continue
             lease.lost = job_id not in kept
             if lease.lost or kept[job_id]:
@@ -269,13 +272,13 @@ class SqliteEngine:
 
     async def _give_up_late(self) -> None:
         reason = Failed(code="no_backend", detail="No backend became free in time")
-        times = self._desk.expiry()
+        times = self._ledger.expiry()
         late = await self._database.run(lambda db: records.give_up_late(db, reason, *times))
         gone = Failed(code="backend_lost", detail="Its backend did not come back, and no other became free in time")
-        held = frozenset(self._desk.leases)
+        held = frozenset(self._ledger.leases)
         orphans = await self._database.run(lambda db: records.give_up_orphans(db, gone, held, *times))
         for job_id in (*late, *orphans):
-            await self._desk.tell_end(job_id)
+            await self._ledger.tell_end(job_id)
 
 
 def _delivery(row: sqlite3.Row) -> Delivery | None:

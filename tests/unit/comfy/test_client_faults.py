@@ -234,6 +234,21 @@ async def test_a_job_that_strays_at_a_backend_goes_before_it_is_run_there_again(
         assert not fake.engine.queue()["queue_running"]
 
 
+async def test_a_backend_that_could_not_be_sent_a_stray_again_is_still_told_to_drop_it():
+    async with FakeComfyUI(run_seconds=300) as fake, client_of(fake.url, abandon=0.3) as client:
+        prompt_id = new_id()
+        fake.faults.fail("POST /queue", times=1000)
+        run = asyncio.create_task(client.run(picture_graph(), prompt_id, "9", deadline=20))
+        await until(lambda: fake.engine.queue()["queue_running"])
+        run.cancel()
+        await asyncio.wait({run})
+        with pytest.raises(BackendLost, match="POST /queue with HTTP 500"):
+            await client.run(picture_graph(), prompt_id, "9", deadline=20)
+        fake.faults.answers.clear()
+        await until(lambda: not fake.engine.queue()["queue_running"])
+        assert len(fake.prompts) == 1
+
+
 async def test_a_refused_connection_is_a_lost_backend_at_once():
     async with FakeComfyUI() as fake:
         pass

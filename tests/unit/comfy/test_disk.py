@@ -127,6 +127,26 @@ async def test_the_queue_is_read_only_while_it_may_hold_jobs_whose_end_is_not_kn
         assert [await job(8), await job(9)] == [5, 5]
 
 
+async def test_a_picture_that_was_on_its_way_when_the_backend_was_restarted_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it arrived before or after the folder was emptied, nobody can tell."""
+    async with FakeComfyUI() as fake, Wire(fake.url, name="fake", headers=None, limits=QUICK) as wire:
+        uploads, upload = Uploads(wire), wire.upload
+
+        async def upload_over_a_restart(data: bytes, folder: str, name: str) -> None:
+            await upload(data, folder, name)
+            monkeypatch.setattr(wire, "upload", upload)
+            uploads.forget_all()
+
+        monkeypatch.setattr(wire, "upload", upload_over_a_restart)
+        sent = []
+        for _ in range(3):
+            async with uploads.held([picture(1)], "one"):
+                sent.append(len(fake.requests("POST /upload/image")))
+        assert sent == [1, 2, 2]
+
+
 async def test_a_slot_is_not_written_over_while_a_job_that_was_given_up_needs_it() -> None:
     async with FakeComfyUI(run_seconds=0.6) as fake, Wire(fake.url, name="fake", headers=None, limits=QUICK) as wire:
         uploads = Uploads(wire, kept=1, settling=0.0)

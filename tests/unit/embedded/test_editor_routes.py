@@ -221,9 +221,12 @@ async def test_model_files_are_told_with_size_and_their_own_words(client: Client
 
 async def test_the_places_of_models_are_told_by_kind_and_not_where_they_lie(client: Client, folder: Path) -> None:
     async with client.get("/internal/folder_paths") as answer:
-        said = await answer.text()
-    assert json.loads(said)["checkpoints"] == ["models/checkpoints"]
-    assert str(folder) not in said
+        assert (await answer.json())["checkpoints"] == ["models/checkpoints"]
+    async with client.get("/api/experiment/models") as answer:
+        assert (await answer.json())[0] == {"name": "checkpoints", "folders": ["models/checkpoints"]}
+    for route in ("/internal/folder_paths", "/api/experiment/models"):
+        async with client.get(route) as answer:
+            assert str(folder) not in await answer.text(), route
 
 
 async def test_core_classes_are_described_as_comfyui_does(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from orchestrator.models.client import CivitaiClient, Patience
+from orchestrator.models.client import CivitaiClient
+from orchestrator.models.connection import Patience
 from orchestrator.models.download import Downloader
 from orchestrator.models.finder import ModelFinder, Supply
 from orchestrator.models.look import Looker

@@ -19,7 +19,9 @@ from orchestrator.errors import (
     ModelUnavailable,
 )
 from orchestrator.models.civitai import read_version
-from orchestrator.models.client import Arrival, CivitaiClient, Expired, Patience
+from orchestrator.models.client import CivitaiClient
+from orchestrator.models.connection import Patience
+from orchestrator.models.delivery import Arrival, Expired
 from orchestrator.models.look import Looker
 from tests.fakes.civitai import KEY, QUOTA, REGION, FakeCivitai, Fixture
 

@@ -20,7 +20,8 @@ from orchestrator.errors import (
     ModelUnavailable,
     ModelUnsafe,
 )
-from orchestrator.models.client import Arrival, Patience
+from orchestrator.models.connection import Patience
+from orchestrator.models.delivery import Arrival
 from orchestrator.models.download import _store
 from orchestrator.models.layout import Place
 from orchestrator.models.part import PartFile
@@ -101,8 +102,11 @@ async def test_a_download_that_is_left_goes_on_where_it_was(civitai: FakeCivitai
     fixture = civitai.fixtures[64094]
     fixture.pause = 0.02
     async with supplied(civitai, tmp_path) as finder:
-        task = asyncio.create_task(fetch(finder, "64094"))
-        await asyncio.sleep(0.7)
+        told: list[Progress] = []
+        task = asyncio.create_task(fetch(finder, "64094", told))
+        async with asyncio.timeout(30):
+            while not (told and told[-1].received):
+                await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.wait({task})
     assert not files(tmp_path)

@@ -1,6 +1,6 @@
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,6 +28,15 @@ async def telling(folder: Path, heard: list[str], delays: tuple[float, ...] = QU
         outbox = engine.outbox
         async with Messenger(engine, outbox, sender, signer, lambda job: {"id": job.id}, delays, heard.append):
             yield engine
+
+
+@asynccontextmanager
+async def serving(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """The address of a receiver that answers so."""
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
 async def ended(engine: SqliteEngine, url: str, owner: str = "") -> str:
@@ -90,34 +99,17 @@ async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_a_receiver_that_hangs_does_not_hold_up_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("hanging", "owner", "other"), [(5, "", ""), (40, "mallory", "alice")], ids=["a receiver", "all of one caller's"]
+)
+async def test_receivers_that_hang_hold_up_no_other(tmp_path: Path, hanging: int, owner: str, other: str) -> None:
     heard: list[str] = []
-    async with (
-        await asyncio.start_server(hang, "127.0.0.1", 0) as server,
-        Receiver() as receiver,
-        telling(tmp_path, heard) as engine,
-    ):
-        port = server.sockets[0].getsockname()[1]
-        for _ in range(5):
-            await ended(engine, f"http://127.0.0.1:{port}/")
-        job = await settled(engine, await ended(engine, receiver.url))
-        assert job.delivery is not None
-        assert job.delivery.state == "delivered"
-        assert heard == ["delivered"]
-
-
-async def test_whose_receivers_all_hang_holds_up_no_other_caller(tmp_path: Path) -> None:
-    heard: list[str] = []
-    async with (
-        await asyncio.start_server(hang, "127.0.0.1", 0) as server,
-        Receiver() as receiver,
-        telling(tmp_path, heard) as engine,
-    ):
-        port = server.sockets[0].getsockname()[1]
-        for _ in range(40):
-            await ended(engine, f"http://127.0.0.1:{port}/", "mallory")
+    async with serving(hang) as url, Receiver() as receiver, telling(tmp_path, heard) as engine:
+        for _ in range(hanging):
+            await ended(engine, url, owner)
         await asyncio.sleep(0.6)  # until they have been taken up
-        await settled(engine, await ended(engine, receiver.url, "alice"))
+        job = await settled(engine, await ended(engine, receiver.url, other))
+        assert job.delivery == Delivery("delivered", 1, "answered 204")
         assert heard == ["delivered"]
 
 
@@ -133,8 +125,7 @@ async def test_one_that_takes_its_time_is_posted_to_once(tmp_path: Path) -> None
         writer.close()
 
     heard: list[str] = []
-    async with await asyncio.start_server(answer_late, "127.0.0.1", 0) as server, telling(tmp_path, heard) as engine:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    async with serving(answer_late) as url, telling(tmp_path, heard) as engine:
         job = await settled(engine, await ended(engine, url))
         assert job.delivery == Delivery("delivered", 1, "answered 204")
     assert posts == 1

@@ -46,6 +46,7 @@ def sole_service(data: Path) -> Iterator[None]:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
         if data.stat().st_mode & stat.S_IROTH:
             log.warning("others on this machine may look into the data folder %s: chmod 700 it, or 711", data)
+        _keep_private(data)
         lock = FileLock.try_exclusive(data / "service.lock")
     except OSError as error:
         raise _no_data_folder(data, error) from error
@@ -53,6 +54,17 @@ def sole_service(data: Path) -> Iterator[None]:
         raise SettingsError(f"Another service runs on the data folder {data}; stop it, or set `data` to another folder")
     with lock:
         yield
+
+
+def _keep_private(data: Path) -> None:
+    """Callers' pictures and people's drawings are their owner's alone where the data folder lets others pass: each
+    folder is made so, and one that an earlier version made for all to read is mended here."""
+    for folder in (data / name for name in ("inputs", "backends", "editor")):
+        if folder.is_dir() and folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            try:
+                folder.chmod(0o700)
+            except PermissionError:
+                log.warning("others on this machine may look into %s: have its owner chmod 700 it", folder)
 
 
 def require_usable(settings: Settings) -> None:

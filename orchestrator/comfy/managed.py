@@ -47,11 +47,15 @@ class ManagedSetup:
     """Added to what it inherits of this process."""
 
     def prepare(self) -> None:
-        """Makes the folders, without what an earlier life left in them, and writes the paths."""
+        """Makes the folders, for their owner alone, without what an earlier life left in them, and writes the paths."""
         for name in _EMPTIED:
             shutil.rmtree(self.home / name, ignore_errors=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # ComfyUI makes its folder of temporary pictures anew as its umask has it: the one around it keeps others out,
+        # also where an earlier version of the service has made that one.
+        self.home.chmod(0o700)
         for name in (*_EMPTIED, "user"):
-            (self.home / name).mkdir(parents=True, exist_ok=True)
+            (self.home / name).mkdir(mode=0o700, exist_ok=True)
         shelf = {"base_path": str(self.models), "checkpoints": "checkpoints", "loras": "loras", "is_default": True}
         packs = {"base_path": str(self.nodes.parent), "custom_nodes": self.nodes.name}
         self._paths.write_text(json.dumps({"shelf": shelf, "packs": packs}, indent=1))  # JSON is YAML

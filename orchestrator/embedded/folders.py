@@ -39,10 +39,11 @@ class Folders:
     workflows: Path | None = None
 
     def prepare(self) -> None:
-        """Makes the folders."""
+        """Makes the folders, for their owner alone: they hold people's pictures and prompts."""
         # The editor lists the last two at its start, and takes a missing one for an error.
-        for folder in (*map(self.of, _KINDS), self.user_folder / "workflows", self.user_folder / "subgraphs"):
-            folder.mkdir(parents=True, exist_ok=True)
+        drawings = (self.user_folder / "workflows", self.user_folder / "subgraphs")
+        for folder in (self.root, *map(self.of, _KINDS), self.user_folder, *drawings):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     @property
     def user_folder(self) -> Path:

@@ -86,7 +86,8 @@ class InputFiles:
     def _write(self, job_id: str, pictures: Mapping[str, bytes]) -> None:
         folder = self._path(job_id)
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path in (self._folder, folder):  # the mode is for a folder itself, not for those above it
+                path.mkdir(parents=True, exist_ok=True, mode=0o700)
             for name, data in pictures.items():
                 file = folder / _checked(_NAME, name)  # named by what is in it
                 if not file.exists():

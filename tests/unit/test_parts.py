@@ -29,6 +29,15 @@ def test_one_that_others_may_look_into_is_told_and_left_as_it_is(
     assert "chmod 700" in caplog.text
 
 
+def test_folders_that_an_earlier_version_made_for_all_to_read_are_mended(tmp_path: Path) -> None:
+    for name in ("inputs", "backends", "editor", "models"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(0o755)
+    with sole_service(tmp_path):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir() if path.is_dir()}
+    assert modes == {"inputs": 0o700, "backends": 0o700, "editor": 0o700, "models": 0o755}
+
+
 def test_a_second_service_is_kept_off_as_long_as_the_first_lasts(tmp_path: Path) -> None:
     for _ in range(2):
         with sole_service(tmp_path), pytest.raises(SettingsError, match="Another service"), sole_service(tmp_path):

@@ -27,6 +27,13 @@ def test_a_picture_is_named_with_its_folder(tmp_path: Path, name: str, expected:
     assert folders.annotated(name) == tmp_path.resolve() / expected
 
 
+def test_folders_of_pictures_are_their_owners_alone(tmp_path: Path) -> None:
+    Folders(tmp_path, tmp_path / "root", tmp_path / "editor").prepare()
+    made = [path for path in tmp_path.rglob("*") if path.is_dir()]
+    assert len(made) == 7
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o700}
+
+
 def test_models_are_named_below_their_folder(tmp_path: Path) -> None:
     for name in ("b.safetensors", "deep/a.safetensors", "notes.txt"):
         file = tmp_path / "loras" / name

@@ -24,6 +24,13 @@ async def test_a_jobs_pictures_stay_until_they_are_dropped(tmp_path: Path) -> No
     assert await inputs.read(two, [NAME]) == {NAME: b"two"}
 
 
+async def test_pictures_are_their_owners_alone_where_others_may_pass_through_the_data_folder(tmp_path: Path) -> None:
+    job_id = str(uuid.uuid4())
+    await InputFiles(tmp_path / "inputs").keep(job_id, {NAME: b"one"})
+    for folder in (tmp_path / "inputs", tmp_path / "inputs" / job_id):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
 async def test_no_name_leads_out_of_the_folder(tmp_path: Path) -> None:
     inputs = InputFiles(tmp_path / "inputs")
     for job_id, name in (("..", NAME), (str(uuid.uuid4()), "../x.png")):

@@ -280,9 +280,7 @@ class Work:
             over = False
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
-            # Not at once: what struck it here may strike again, and another backend may be free by then.
-            delay = _FIRST_RETRY * 4 ** (lease.attempt - 1)
-            over = await lease.retry(Failed.of(error), delay) is Retry.ENDED
+            over = await self._lost(lease, error)
         except OrchestratorError as error:
             log.warning("job %s failed: %s", spec.id, error.detail)
             over = await lease.failed(Failed.of(error), watch.laps)
@@ -297,6 +295,16 @@ class Work:
             stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)
             log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
 
+    async def _lost(self, lease: Lease, error: BackendLost) -> bool:
+        """Hands a lost job back; True when it has ended with that."""
+        if lease.resumed and not lease.begun:
+            # It only waited there when the service ended, and a backend of the service's own with it.
+            await lease.put_back()
+            return False
+        # Not at once: what struck it here may strike again, and another backend may be free by then.
+        delay = _FIRST_RETRY * 4 ** (lease.attempt - 1)
+        return await lease.retry(Failed.of(error), delay) is Retry.ENDED
+
     async def _stored_before(self, lease: Lease) -> StoredImage | None:
         """The image, if an earlier life got as far as keeping it and no further."""
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
@@ -305,7 +313,7 @@ class Work:
         self, lease: Lease, backend: BackendClient, watch: Stopwatch, leave: Callable[[], None]
     ) -> StoredImage:
         spec = lease.spec
-        rendered = await render(lease, backend, self.provisions, self.supplier)
+        rendered = await render(lease, backend, self.provisions, self.supplier, lease.begin)
         leave()
         watch.lap("run")
         texts = _as_it_ran(spec) if self.png_workflow else {}

@@ -6,7 +6,7 @@ Knows nothing of what becomes of the image, nor of the job when this fails.
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
@@ -23,12 +23,18 @@ class Stopped(Exception):
     """The job was to be cancelled, and is; or it is another's by now."""
 
 
-async def render(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> bytes:
-    """The image's PNG, as the backend made it.
+async def render(
+    lease: Lease,
+    backend: BackendClient,
+    provisions: Provisions,
+    supplier: ModelSupplier,
+    begun: Callable[[], None] = lambda: None,
+) -> bytes:
+    """The image's PNG, as the backend made it; `begun` is called when the backend is seen to work on the job.
 
     Raises Stopped, or whatever `Provisions.models`, `ModelSupplier.supply` or BackendClient.run raises.
     """
-    running = asyncio.create_task(_run(lease, backend, provisions, supplier))
+    running = asyncio.create_task(_run(lease, backend, provisions, supplier, begun))
     cancelled = asyncio.create_task(lease.cancelled.wait())
     try:
         await asyncio.wait({running, cancelled}, return_when=asyncio.FIRST_COMPLETED)
@@ -43,7 +49,13 @@ async def render(lease: Lease, backend: BackendClient, provisions: Provisions, s
         await asyncio.wait({running, cancelled})
 
 
-async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> bytes:
+async def _run(
+    lease: Lease,
+    backend: BackendClient,
+    provisions: Provisions,
+    supplier: ModelSupplier,
+    begun: Callable[[], None],
+) -> bytes:
     spec = lease.spec
 
     told: Running | None = None
@@ -67,6 +79,7 @@ async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, sup
         spec.id,
         spec.output_node,
         deadline=spec.deadline,
+        on_begin=begun,
         on_progress=show,
         uploads=uploads,
         resume=lease.resumed,

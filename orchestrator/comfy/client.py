@@ -202,6 +202,7 @@ class BackendClient:
         output_node: str,
         *,
         deadline: float,
+        on_begin: Callable[[], None] = lambda: None,
         on_progress: OnProgress | None = None,
         uploads: Sequence[Upload] = (),
         resume: bool = False,
@@ -209,8 +210,9 @@ class BackendClient:
         """Runs the graph and returns the first image of `output_node`, the bytes of a file as the backend wrote it.
 
         `prompt_id` is a UUID of its own for each run; `deadline` is in seconds, from now until the backend begins, and
-        again from there; `uploads` are the pictures that the graph refers to, sent if need be; `on_progress` is awaited
-        in this task, with the newest progress only. With `resume` nothing is sent: the backend was given the job
+        again from there; `uploads` are the pictures that the graph refers to, sent if need be; `on_begin` is called
+        when the backend is seen to work on the job (twice if it is tried twice), `on_progress` is awaited in this task,
+        with the newest progress only. With `resume` nothing is sent: the backend was given the job
         before, and what became of it is found out. A job for which memory did not suffice is tried once more, after
         the backend was told to free its own.
 
@@ -222,9 +224,8 @@ class BackendClient:
             if not resume:
                 await self._submitting.ready()
             async with self._uploads.held(uploads, prompt_id) as files:
-                run = partial(
-                    self._run, graph.renamed(files), prompt_id, output_node, deadline, on_progress, tuple(uploads)
-                )
+                given = graph.renamed(files), prompt_id, output_node, deadline, on_begin, on_progress, tuple(uploads)
+                run = partial(self._run, *given)
                 try:
                     return await self._with_room(run, prompt_id, resume)
                 except DeviceFault as error:
@@ -249,6 +250,7 @@ class BackendClient:
         prompt_id: str,
         output_node: str,
         deadline: float,
+        on_begin: Callable[[], None],
         on_progress: OnProgress | None,
         uploads: Sequence[Upload],
         resume: bool,
@@ -259,7 +261,7 @@ class BackendClient:
         self._followed.add(following)
         try:
             async with asyncio.timeout(deadline) as limit:
-                following.on_begin = partial(_set_back, limit, deadline)
+                following.on_begin = partial(_begin, limit, deadline, on_begin)
                 if resume:
                     following.resume()
                 else:
@@ -317,6 +319,7 @@ class BackendClient:
         self._followed.begin_life()
 
 
-def _set_back(limit: asyncio.Timeout, seconds: float) -> None:
+def _begin(limit: asyncio.Timeout, seconds: float, on_begin: Callable[[], None]) -> None:
+    on_begin()
     if not limit.expired():
         limit.reschedule(asyncio.get_running_loop().time() + seconds)

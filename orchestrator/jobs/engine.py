@@ -143,6 +143,8 @@ class Lease(Protocol):
     """Seconds from the job's submission until its models were there; None when they were there before."""
     waited: float
     """Seconds from then to this lease."""
+    begun: bool
+    """False where it is known that the backend has not begun the job: that it cannot have harmed anything there."""
     cancelled: asyncio.Event
     """Set when somebody wants the job cancelled, or when the lease was lost."""
     lost: bool
@@ -151,6 +153,9 @@ class Lease(Protocol):
     @property
     def watched(self) -> bool:
         """True while somebody would be told of previews."""
+
+    def begin(self) -> None:
+        """The backend has begun the job. Cheap; in a crash of the next moment it is not known."""
 
     async def progress(self, happening: Happening) -> None:
         """Tells listeners. Cheap; what is told may be lost in a crash."""

@@ -77,6 +77,40 @@ async def test_after_a_restart_a_job_whose_backend_does_not_come_back_goes_elsew
         assert (held.attempt, held.resumed) == (2, False)
 
 
+async def left_waiting(folder: Path, *, begun: bool) -> JobSpec:
+    """A job that a service which is gone has leased ahead for the backend "one", and that one has begun or not."""
+    first, second = spec(), spec()
+    async with opened(folder) as engine:
+        for job in (first, second):
+            await engine.submit(job)
+        running = await lease(engine.source("one"))
+        held = await lease(engine.source("one"), ahead=True)
+        assert (running.begun, held.begun) == (True, False)
+        await running.done(Succeeded("x.png", 2e9), ())
+        if begun:
+            held.begin()
+            await asyncio.sleep(0.3)
+    return second
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_after_a_restart_it_is_known_whether_a_job_had_begun_at_its_backend(tmp_path: Path, begun: bool) -> None:
+    await left_waiting(tmp_path, begun=begun)
+    for _ in range(2):  # a second restart changes nothing
+        async with opened(tmp_path) as engine:
+            await engine.adopt(grace=60)
+            held = await lease(engine.source("one"))
+            assert (held.attempt, held.resumed, held.begun) == (1, True, begun)
+
+
+async def test_a_job_that_had_not_begun_goes_elsewhere_as_the_same_try(tmp_path: Path) -> None:
+    await left_waiting(tmp_path, begun=False)
+    async with opened(tmp_path) as engine:
+        await engine.adopt(grace=0.3)
+        held = await lease(engine.source("two"))
+        assert (held.attempt, held.resumed, held.begun) == (1, False, True)
+
+
 async def test_whoever_waits_gets_a_job_at_once_whether_it_comes_before_with_or_after_the_waiting(
     tmp_path: Path,
 ) -> None:

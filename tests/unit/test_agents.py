@@ -129,6 +129,22 @@ async def test_a_stop_leaves_the_jobs_where_they_are_and_the_next_start_takes_th
         assert len(fake.prompts) == 2
 
 
+async def test_a_job_that_only_waited_at_a_backend_that_ended_with_the_service_was_not_lost(tmp_path: Path) -> None:
+    ran, waited = job(), job()
+    async with FakeComfyUI(run_seconds=0.5) as fake:
+        async with at_work(tmp_path, fake) as engine:
+            for one in (ran, waited):
+                await engine.submit(one)
+            await until(fake, 2)
+        await fake.restart()
+        async with at_work(tmp_path, fake) as engine:
+            for one, attempt in ((ran, 2), (waited, 1)):
+                assert isinstance(await ended(engine, one.id), Succeeded)
+                told = await engine.get(one.id)
+                assert told is not None
+                assert told.attempt == attempt
+
+
 class KeepsNothingYet(ImageStore):
     """As on a disk that has stopped answering for a while."""
 

@@ -35,7 +35,8 @@ WITH head AS (
     ORDER BY turn, created LIMIT 1
 )
 UPDATE jobs
-SET state = 'running', backend = :backend, fence = fence + 1, leased = :now, lease_until = :until, passed = NULL
+SET state = 'running', backend = :backend, fence = fence + 1, leased = :now, lease_until = :until, passed = NULL,
+    begun = :begun
 WHERE id = (
     SELECT coalesce((SELECT id FROM due), (SELECT id FROM warm), id) FROM head
 )
@@ -170,6 +171,8 @@ def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms, backe
         "loser": offer.backend,
         "avoid": terms.avoid,
         "front": max(1, backends),
+        # One that is taken ahead waits at the backend for the job before it; any other may begin in the next moment.
+        "begun": int(not offer.wanted.ahead),
     }
     row = db.execute(_CLAIM, values).fetchall()[0]
     db.execute(_PASS_OVER, values | {"priority": row["priority"], "turn": row["turn"], "created": row["created"]})
@@ -185,15 +188,15 @@ def _take_over(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms, g
         if row is None:
             return None
         here = row["backend"] == offer.backend
-        losses = row["losses"] + (0 if here and row["orphaned"] else 1)
+        losses = row["losses"] + (0 if (here and row["orphaned"]) or not row["begun"] else 1)
         if losses > records.MOST_LOSSES:
             reason = Failed(code="backend_lost", detail=f"The job was lost {losses} times; it is not run again")
             records.end(db, row["id"], reason, (), terms.now, terms.now + terms.kept)
             given_up.append(row["id"])
             continue
         taken = db.execute(
-            "UPDATE jobs SET fence = fence + 1, losses = ?, orphaned = 0, backend = ?, lease_until = ? WHERE id = ?"
-            " RETURNING *",
-            (losses, offer.backend, terms.now + terms.lease, row["id"]),
+            "UPDATE jobs SET fence = fence + 1, losses = ?, orphaned = 0, backend = ?, lease_until = ?, begun = ?"
+            " WHERE id = ? RETURNING *",
+            (losses, offer.backend, terms.now + terms.lease, row["begun"] if here else 1, row["id"]),
         ).fetchall()[0]
         return Grant(offer.number, taken, records.spec(db, row["id"]), taken_over=True, resumed=here)

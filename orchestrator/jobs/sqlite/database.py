@@ -72,6 +72,10 @@ MIGRATIONS = (
     ALTER TABLE jobs ADD COLUMN hook_told TEXT NOT NULL DEFAULT '';
     CREATE INDEX jobs_to_tell ON jobs (hook_due) WHERE hook_due IS NOT NULL;
     """,
+    """
+    -- 0 where the backend that has it is known not to have begun it.
+    ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 1;
+    """,
 )
 """Each takes a file from the version of its number to the next; never changed once released."""
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -273,7 +273,13 @@ class SqliteEngine:
     async def _give_up_late(self) -> None:
         reason = Failed(code="no_backend", detail="No backend became free in time")
         times = self._ledger.expiry()
-        late = await self._database.run(lambda db: records.give_up_late(db, reason, *times))
+        begun, self._ledger.begun = self._ledger.begun, {}
+
+        def write(db: sqlite3.Connection) -> Sequence[str]:
+            records.begun(db, begun)
+            return records.give_up_late(db, reason, *times)
+
+        late = await self._database.run(write)
         gone = Failed(code="backend_lost", detail="Its backend did not come back, and no other became free in time")
         held = frozenset(self._ledger.leases)
         orphans = await self._database.run(lambda db: records.give_up_orphans(db, gone, held, *times))

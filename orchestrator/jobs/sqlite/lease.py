@@ -42,6 +42,8 @@ class Ledger:
     leases: "dict[str, SqliteLease]" = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)
     """When each backend's last job ended (monotonic)."""
+    begun: "dict[str, int]" = field(default_factory=dict)
+    """Jobs that have begun since that was last written, by the fence of their lease."""
 
     def expiry(self) -> tuple[float, float]:
         """Now, and when a job that ends now without an image is forgotten."""
@@ -102,6 +104,7 @@ class SqliteLease:
         self.lost = False
         self.fence: int = row["fence"]
         self.backend: str = row["backend"]
+        self.begun = bool(row["begun"])
         self.began = time.monotonic()
         self._ledger = ledger
         self._hand_out = hand_out
@@ -110,6 +113,12 @@ class SqliteLease:
     def watched(self) -> bool:
         """True while somebody would be told of previews."""
         return self._ledger.listeners.is_watched(self.spec.id)
+
+    def begin(self) -> None:
+        """The backend has begun the job; written with the next look for what time has brought."""
+        if not self.begun:
+            self.begun = True
+            self._ledger.begun[self.spec.id] = self.fence
 
     async def progress(self, happening: Happening) -> None:
         """Tells listeners."""

@@ -209,6 +209,11 @@ def renew(db: sqlite3.Connection, held: Mapping[str, int], until: float) -> dict
     return kept
 
 
+def begun(db: sqlite3.Connection, held: Mapping[str, int]) -> None:
+    """The backends have begun these jobs (job id → fence)."""
+    db.executemany("UPDATE jobs SET begun = 1 WHERE id = ? AND fence = ?", held.items())
+
+
 def leave(db: sqlite3.Connection, job_id: str, fence: int, until: float) -> None:
     """The holder of this lease gives it up; until then the job belongs to the backend where it was."""
     update = "UPDATE jobs SET orphaned = 1, lease_until = ? WHERE id = ? AND state = 'running' AND fence = ?"

@@ -268,10 +268,11 @@ class Work:
         spec = lease.spec
         watch = Stopwatch(partial(self.passed, spec.id))
         if lease.fetched is not None:
-            watch.note("fetch", lease.fetched)
-        watch.note("queue", lease.waited)
+            (watch.note if lease.first else watch.recall)("fetch", lease.fetched)
+        if lease.resumed and lease.begun:
+            watch.recall("queue", lease.waited)
         try:
-            stored = await self._stored_before(lease) or await self._make(lease, backend, watch, leave)
+            stored = await self._tried(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except NotBegun as error:
@@ -305,15 +306,42 @@ class Work:
         delay = _FIRST_RETRY * 4 ** (lease.attempt - 1)
         return await lease.retry(Failed.of(error), delay) is Retry.ENDED
 
+    async def _tried(
+        self, lease: Lease, backend: BackendClient, watch: Stopwatch, leave: Callable[[], None]
+    ) -> StoredImage:
+        """The image. However it ends, the job's wait is over: it lasts until the backend begins it, once a try."""
+
+        def end_wait() -> None:
+            if not watch.has("queue"):
+                watch.lap("queue", before=lease.waited)
+
+        def begin() -> None:
+            lease.begin()
+            end_wait()
+
+        try:
+            stored = await self._stored_before(lease) or await self._make(lease, backend, watch, begin, leave)
+        except (Stopped, NotBegun, OrchestratorError):
+            end_wait()
+            raise
+        end_wait()
+        return stored
+
     async def _stored_before(self, lease: Lease) -> StoredImage | None:
         """The image, if an earlier life got as far as keeping it and no further."""
         return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
 
     async def _make(
-        self, lease: Lease, backend: BackendClient, watch: Stopwatch, leave: Callable[[], None]
+        self,
+        lease: Lease,
+        backend: BackendClient,
+        watch: Stopwatch,
+        begin: Callable[[], None],
+        leave: Callable[[], None],
     ) -> StoredImage:
         spec = lease.spec
-        rendered = await render(lease, backend, self.provisions, self.supplier, lease.begin)
+        rendered = await render(lease, backend, self.provisions, self.supplier, begin)
+        begin()  # where it was so quick, or collected so late, that it was not seen to begin
         leave()
         watch.lap("run")
         texts = _as_it_ran(spec) if self.png_workflow else {}

@@ -26,13 +26,13 @@ class Cancellation(Enum):
 
 @dataclass(frozen=True)
 class Stats:
-    """How much there is to do."""
+    """How much there is to do; each job counts as `JobEngine.get` tells it."""
 
     fetching: int
     """Wait for a model that is on its way."""
     queued: int
     running: int
-    """Leased: at a backend, or on the way."""
+    """At a backend, or on the way, unless it waits there for the job before it."""
     workers: int
     """Backends that take jobs."""
     mean_run: float | None
@@ -139,10 +139,13 @@ class Lease(Protocol):
     """Which run this is, from 1."""
     resumed: bool
     """True when the job was at this very backend already and may still run there, or have ended there."""
+    first: bool
+    """True when nobody has had the job before."""
     fetched: float | None
     """Seconds from the job's submission until its models were there; None when they were there before."""
     waited: float
-    """Seconds from then to this lease."""
+    """Seconds from then, or since the try before this one, to this lease; of a job that is taken up where it had begun,
+    to the lease under which it had."""
     begun: bool
     """False where it is known that the backend has not begun the job: that it cannot have harmed anything there."""
     cancelled: asyncio.Event

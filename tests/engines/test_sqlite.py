@@ -108,7 +108,7 @@ async def test_a_job_that_had_not_begun_goes_elsewhere_as_the_same_try(tmp_path:
     async with opened(tmp_path) as engine:
         await engine.adopt(grace=0.3)
         held = await lease(engine.source("two"))
-        assert (held.attempt, held.resumed, held.begun) == (1, False, True)
+        assert (held.attempt, held.resumed, held.begun, held.waited) == (1, False, True, 0.0)
 
 
 async def test_whoever_waits_gets_a_job_at_once_whether_it_comes_before_with_or_after_the_waiting(

@@ -82,7 +82,7 @@ async def test_a_backend_has_one_job_running_and_one_waiting_and_no_third(tmp_pa
         queue = fake.engine.queue()
         assert [len(queue[name]) for name in ("queue_running", "queue_pending")] == [1, 1]
         stats = await engine.stats()
-        assert (stats.queued, stats.running) == (2, 2)
+        assert (stats.queued, stats.running) == (3, 1)
         states = [await engine.get(one.id) for one in jobs[:2]]
         assert [isinstance(state.state, Running) for state in states if state] == [True, False]
         for one in jobs:

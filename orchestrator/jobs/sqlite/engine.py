@@ -8,13 +8,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from orchestrator.errors import FieldError, LimitReached, QueueFull, StorageError
 from orchestrator.jobs.engine import Cancellation, Stats
 from orchestrator.jobs.job import (
     Cancelled,
-    Delivery,
     Ended,
     Event,
     Failed,
@@ -35,7 +34,7 @@ from orchestrator.jobs.sqlite import records
 from orchestrator.jobs.sqlite.database import Database
 from orchestrator.jobs.sqlite.dials import Dials
 from orchestrator.jobs.sqlite.lease import Ledger
-from orchestrator.jobs.sqlite.outbox import SqliteOutbox
+from orchestrator.jobs.sqlite.outbox import SqliteOutbox, delivery
 from orchestrator.jobs.sqlite.source import Desk, SqliteSource
 
 log = logging.getLogger(__name__)
@@ -225,7 +224,7 @@ class SqliteEngine:
     def _job(self, found: records.Found) -> Job:
         spec, row = spec_from_json(found.spec), found.row
         timings = spec.timings + (timings_from_json(row["timings"]) if row["timings"] else ())
-        told = (timings, row["ended"], _delivery(row), row["backend"])
+        told = (timings, row["ended"], delivery(row), row["backend"])
         return Job(spec, self._state(spec, found), row["losses"] + 1, *told)
 
     def _state(self, spec: JobSpec, found: records.Found) -> State:
@@ -285,17 +284,3 @@ class SqliteEngine:
         orphans = await self._database.run(lambda db: records.give_up_orphans(db, gone, held, *times))
         for job_id in (*late, *orphans):
             await self._ledger.tell_end(job_id)
-
-
-def _delivery(row: sqlite3.Row) -> Delivery | None:
-    if not row["webhook"]:
-        return None
-    return Delivery(_delivery_state(row), row["hook_tries"], row["hook_told"], row["hook_due"])
-
-
-def _delivery_state(row: sqlite3.Row) -> Literal["waiting", "pending", "delivered", "dead"]:
-    if row["hook_due"] is not None:
-        return "pending"
-    if row["ended"] is None:
-        return "waiting"
-    return "dead" if row["hook_state"] == "dead" else "delivered"

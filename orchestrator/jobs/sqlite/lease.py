@@ -6,6 +6,7 @@ Must not know how a job is found for whoever waits.
 import asyncio
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -44,6 +45,13 @@ class Ledger:
     """When each backend's last job ended (monotonic)."""
     begun: "dict[str, int]" = field(default_factory=dict)
     """Jobs that have begun since that was last written, by the fence of their lease."""
+
+    @property
+    def held_back(self) -> Counter[str]:
+        """How many of the leased jobs do not run yet, by the state that is told of them: they wait at their backend for
+        the job before them, or for a model on its way there."""
+        told = (self.listeners.state(job_id) for job_id in self.leases)
+        return Counter(state.kind for state in told if state is not None and state.kind != "running")
 
     def expiry(self) -> tuple[float, float]:
         """Now, and when a job that ends now without an image is forgotten."""
@@ -90,16 +98,23 @@ class SqliteLease:
         spec: JobSpec,
         row: sqlite3.Row,
         *,
+        taken_over: bool,
         resumed: bool,
     ) -> None:
-        """`hand_out` is awaited when the job may be another's, so that whoever waits for one gets it at once."""
+        """`hand_out` is awaited when the job may be another's, so that whoever waits for one gets it at once.
+
+        `taken_over`: from a holder that is gone; `resumed`: at this very backend.
+        """
         self.spec = spec
         self.attempt: int = row["losses"] + 1
         self.resumed = resumed
+        self.first: bool = row["fence"] == 1
         created, fetched = row["created"], row["fetched"]
         self.fetched: float | None = None if fetched is None else max(0.0, fetched - created)
+        leased = ledger.clock() if resumed and not row["begun"] else row["leased"]
         # A run that was lost is none of it: `available` is from when it could be leased again.
-        self.waited: float = max(0.0, row["leased"] - max(fetched or created, row["available"]))
+        waited = max(0.0, leased - max(fetched or created, row["available"]))
+        self.waited: float = 0.0 if taken_over and not resumed else waited  # it is the try before this one that waited
         self.cancelled = asyncio.Event()
         self.lost = False
         self.fence: int = row["fence"]

@@ -3,8 +3,11 @@
 So a job and the word of its end are written together or not at all. Must not know how anything is told.
 """
 
+import sqlite3
 from collections.abc import Callable, Sequence
+from typing import Literal
 
+from orchestrator.jobs.job import Delivery
 from orchestrator.jobs.sqlite.database import Database
 
 
@@ -41,3 +44,18 @@ class SqliteOutbox:
     async def _write(self, change: str, job_id: str, answer: str, **times: float) -> None:
         update = f"UPDATE jobs SET {change}, hook_tries = hook_tries + 1, hook_told = :answer WHERE id = :id"
         await self._database.run(lambda db: db.execute(update, {"id": job_id, "answer": answer, **times}).rowcount)
+
+
+def delivery(row: sqlite3.Row) -> Delivery | None:
+    """How the word of a job's end fares, by the job's row; None where nobody is to be told."""
+    if not row["webhook"]:
+        return None
+    return Delivery(_delivery_state(row), row["hook_tries"], row["hook_told"], row["hook_due"])
+
+
+def _delivery_state(row: sqlite3.Row) -> Literal["waiting", "pending", "delivered", "dead"]:
+    if row["hook_due"] is not None:
+        return "pending"
+    if row["ended"] is None:
+        return "waiting"
+    return "dead" if row["hook_state"] == "dead" else "delivered"

@@ -108,7 +108,8 @@ class Desk:
             return done, matched.given_up
 
     async def _hand_over(self, waiter: _Waiter, grant: claims.Grant) -> None:
-        lease = SqliteLease(self.ledger, self.match, spec_from_json(grant.spec), grant.row, resumed=grant.resumed)
+        spec, taken = spec_from_json(grant.spec), {"taken_over": grant.taken_over, "resumed": grant.resumed}
+        lease = SqliteLease(self.ledger, self.match, spec, grant.row, **taken)
         self.ledger.enter(lease)
         if grant.row["cancel"]:
             lease.cancelled.set()
@@ -125,7 +126,10 @@ class Desk:
             await self.ledger.tell_end(job_id)
 
     def stats(self, fetching: int, queued: int, running: int) -> Stats:
-        """With these counts."""
+        """With these counts, by what is written."""
+        held = self.ledger.held_back
+        running = max(0, running - held.total())
+        queued, fetching = queued + held["queued"], fetching + held["fetching"]
         return Stats(fetching, queued, running, self.backends, self.ledger.run_times.mean)
 
 

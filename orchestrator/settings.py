@@ -22,6 +22,8 @@ CIVITAI_HOSTS = (
 )
 """The site by its three names, and the hosts that it is known to send downloads to; `*` is one label of a name."""
 
+_LEAST_STORE_GB = 0.016
+"""What `ImageStore.ensure_room` wants to be free before a job is taken."""
 _HOST = re.compile(r"(\*|[\w-]+)(\.(\*|[\w-]+))*", re.ASCII)
 
 
@@ -143,8 +145,8 @@ class Settings(_Frozen):
     output_format: Literal["jpeg", "png"] = "jpeg"
     link_hours: float = Field(4.0, gt=0)
     """How long a picture is kept and its link works."""
-    store_gb: float = Field(5.0, gt=0)
-    """Disk that pictures may use, in 10^9 bytes; new jobs get 507 before more is used."""
+    store_gb: float = 5.0
+    """Disk that pictures may use, in 10^9 bytes, at least 0.016; new jobs get 507 when less than that is left of it."""
     inputs_gb: float = Field(2.0, ge=0)
     """Disk that pictures of ended jobs may use, in 10^9 bytes, so that a job can be opened in the editor as it ran; 0
     deletes them when their job ends."""
@@ -209,6 +211,13 @@ class Settings(_Frozen):
             if names.count(name) > 1:
                 raise ValueError(f"two backends are called {name}; give each a name of its own")
         return backends
+
+    @field_validator("store_gb")
+    @classmethod
+    def _holds_an_image(cls, gigabytes: float) -> float:
+        if gigabytes < _LEAST_STORE_GB:  # no job would ever be taken
+            raise ValueError(f"{gigabytes:g} is less than {_LEAST_STORE_GB:g}, the room that one image is given")
+        return gigabytes
 
     @field_validator("civitai_url", "otlp_endpoint")
     @classmethod

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,14 @@ def some_models(folder: Path) -> None:
     (folder / "checkpoints" / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     write_header(folder / "loras" / "fits.safetensors", SD15_LORA)
     write_header(folder / "loras" / "xl.safetensors", SDXL_LORA)
+
+
+def nearly_full(data: Path) -> float:
+    """A `store_gb` that leaves no room for another image: the least, with a byte of it used."""
+    kept = data / "images" / f"{'i' * 32}.{int(time.time()) + 3600}.png"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(b"x")
+    return 0.016
 
 
 async def started(data: Path, **settings: Any) -> Client:

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -17,7 +18,7 @@ from PIL import Image
 from tests.fakes.comfyui import FakeComfyUI
 from tests.fakes.faults import Faults
 from tests.integration.pictures import box_mask, plain, text, values
-from tests.integration.services import Service, ready
+from tests.integration.services import Service, nearly_full, ready
 
 
 async def problem(client: TestClient[web.Request, web.Application], status: int, **more: object) -> dict[str, Any]:
@@ -173,8 +174,8 @@ async def test_a_link_must_be_signed_and_current(fake: FakeComfyUI, start: Servi
     assert (await client.get(stretched)).status == 403
 
 
-async def test_a_full_store_refuses_before_the_run(fake: FakeComfyUI, start: Service) -> None:
-    client = await ready(await start(fake.url, store_gb=0.001))
+async def test_a_full_store_refuses_before_the_run(fake: FakeComfyUI, start: Service, tmp_path: Path) -> None:
+    client = await ready(await start(fake.url, store_gb=nearly_full(tmp_path)))
     body = await problem(client, 507)
     assert body["code"] == "storage_full"
     assert body["retryable"] is True

@@ -9,7 +9,7 @@ from orchestrator.pipeline import Reception
 from tests.fakes.comfyui import FakeComfyUI
 from tests.integration.callers import a_key
 from tests.integration.pictures import values
-from tests.integration.services import LINKS, Service, ready
+from tests.integration.services import LINKS, Service, nearly_full, ready
 
 
 async def test_myshells_callers_get_every_error_in_their_envelope_with_their_trace(
@@ -56,8 +56,8 @@ async def test_no_backend_says_when_to_come_again(start: Service) -> None:
         assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
 
 
-async def test_a_full_store_says_when_to_come_again(fake: FakeComfyUI, start: Service) -> None:
-    client = await ready(await start(fake.url, store_gb=0.001))
+async def test_a_full_store_says_when_to_come_again(fake: FakeComfyUI, start: Service, tmp_path: Path) -> None:
+    client = await ready(await start(fake.url, store_gb=nearly_full(tmp_path)))
     async with client.post("/widgets/inpaint", json=values()) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (507, "60")
         assert "X-Job-Id" not in answer.headers

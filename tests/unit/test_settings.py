@@ -4,6 +4,7 @@ import pytest
 
 from orchestrator.errors import SettingsError
 from orchestrator.loading import load
+from orchestrator.parts import image_store
 
 
 def write(folder: Path, text: str) -> Path:
@@ -61,6 +62,8 @@ def test_backends_that_the_service_starts_are_told_by_their_kind(tmp_path: Path)
         ("fetch_networks: [10.1.2.3/16]", "fetch_networks"),
         ("civitai_url: http://mirror:99999", "civitai_url"),
         ("shelf_gb: .inf", "shelf_gb"),
+        ("store_gb: 0.0159", r"store_gb: .*0\.0159 is less than 0\.016"),
+        ("store_gb: 0", "store_gb"),
         ("link_hours: .nan", "link_hours"),
         ("civitai_hosts: ['http://']", "civitai_hosts"),
         ("civitai_hosts: ['http://a:99999']", "civitai_hosts"),
@@ -75,6 +78,12 @@ def test_a_bad_setting_is_named(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says) as caught:
         load(write(tmp_path, text), {})
     assert "secret" not in caught.value.detail
+
+
+async def test_the_smallest_store_takes_a_job(tmp_path: Path) -> None:
+    settings = load(write(tmp_path, "{store_gb: 0.016, disk_floor_gb: 0}"), {}, data=tmp_path)
+    async with image_store(settings) as store:
+        store.ensure_room()
 
 
 def test_a_backend_without_a_name_is_called_by_its_host_and_port(tmp_path: Path) -> None:

@@ -61,7 +61,11 @@ def register(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command; its exit status."""
-    options, _ = _parser(None).parse_known_args(arguments)
+    parser = _parser(None)
+    options, _ = parser.parse_known_args(arguments)
+    if options.help and options.widget is None:
+        parser.print_help()
+        return 0
     try:
         return asyncio.run(_main(arguments, options))
     except OrchestratorError as error:
@@ -108,7 +112,8 @@ def _parser(widget: WidgetDescription | None) -> argparse.ArgumentParser:
     parser.add_argument("--api-key", default=os.environ.get(KEY), help=f"where it asks for one; better in {KEY}")
     parser.add_argument("-o", "--output", type=Path, help="the image to write: .png, .jpg", required=widget is not None)
     if widget is None:
-        parser.add_argument("-h", "--help", action="store_true")  # as without: what there is
+        text = "show this; behind a widget's name its parameters, too, which the service is asked for"
+        parser.add_argument("-h", "--help", action="store_true", help=text)
         return parser
     parameters = parser.add_argument_group("parameters")
     for parameter in widget.parameters:

@@ -25,6 +25,14 @@ def test_a_bad_setting_ends_with_a_sentence(tmp_path: Path, capsys: pytest.Captu
     assert "port" in capsys.readouterr().err
 
 
+def test_run_tells_its_usage_without_a_service(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help", "--url", "http://127.0.0.1:9"]) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith("usage: orchestrator run WIDGET")
+    assert "--url" in told.out
+    assert not told.err
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_a_port_that_is_taken_ends_with_a_sentence(
     host: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

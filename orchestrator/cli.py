@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--output", type=Path, default=Path("demo/result.png"), help="where the picture goes")
     show.set_defaults(run=_demo)
     check = commands.add_parser("check", help="say whether settings, workflows and backends will do, and what to mend")
-    check.add_argument("--offline", action="store_true", help="look at no backend")
+    check.add_argument("--offline", action="store_true", help="ask no backend; look at managed ones' folders alone")
     check.set_defaults(run=lambda options: check_command.run(_settings(options), options))
     backends = commands.add_parser("backends", help="what the running service says of its backends")
     backends_command.add_arguments(backends)

@@ -8,6 +8,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -20,6 +21,22 @@ _OTHERS = frozenset({"URL", "API_KEY", "PUBLISH_URL", "PUBLISH_KEY"})
 """Variables of that prefix which are no settings: the client's, and the node packs'."""
 _LINKED = re.compile(r"SERVICE_(HOST|PORT)\w*|PORT_\d+_\w+", re.ASCII)
 """What Kubernetes sets in every container beside a service that is called orchestrator."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that is given twice, of which YAML's loaders take the last in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} is given twice, in lines {lines[key.value]} and {line}"
+                )
+            lines[key.value] = line
+        return node
 
 
 def load(file: Path | None, environment: Mapping[str, str], **overrides: object) -> Settings:
@@ -61,7 +78,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 def _read(file: Path) -> dict[str, object]:
     try:
-        content = yaml.safe_load(file.read_text())
+        content = yaml.load(file.read_text(), _Loader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise SettingsError(f"The settings file {file} cannot be read: {error}") from error
     if content is None:

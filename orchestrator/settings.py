@@ -212,6 +212,19 @@ class Settings(_Frozen):
                 raise ValueError(f"two backends are called {name}; give each a name of its own")
         return backends
 
+    @field_validator("backends")
+    @classmethod
+    def _are_not_one(cls, backends: tuple[BackendSettings, ...]) -> tuple[BackendSettings, ...]:
+        # By a header a proxy may tell one from another behind the same address.
+        seen: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}
+        for backend in backends:
+            if isinstance(backend, RemoteBackend):
+                place = backend.url.rstrip("/").lower(), tuple(sorted(backend.headers.items()))
+                other = seen.setdefault(place, backend.called)
+                if other != backend.called:
+                    raise ValueError(f"{other} and {backend.called} have the same url; list each ComfyUI once")
+        return backends
+
     @field_validator("store_gb")
     @classmethod
     def _holds_an_image(cls, gigabytes: float) -> float:

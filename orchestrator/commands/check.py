@@ -34,7 +34,7 @@ def run(settings: Settings, options: argparse.Namespace) -> int:
     for sentence in load_model_names(settings).missing(shelf_of(settings).root):
         print(f"warning: models.yaml: {sentence}", file=sys.stderr)
     print(f"settings and {len(widgets)} workflows can be used: {', '.join(widgets)}")
-    reports = {} if options.offline else _reports(settings, widgets)
+    reports = _managed_ones(settings) if options.offline else _reports(settings, widgets)
     for name, report in reports.items():
         print(f"{name}: {report.about}")
         for remark in report.remarks:
@@ -50,10 +50,14 @@ def _reports(settings: Settings, widgets: Mapping[str, Widget]) -> dict[str, Rep
     remote = [backend for backend in settings.backends if isinstance(backend, RemoteBackend)]
     with _silent_log():
         asked = asyncio.run(_ask(settings, remote, widgets))
-    return {
-        backend.called: asked[backend.called] if isinstance(backend, RemoteBackend) else _managed(settings, backend)
-        for backend in settings.backends
-    }
+    reports = asked | _managed_ones(settings)
+    return {backend.called: reports[backend.called] for backend in settings.backends}
+
+
+def _managed_ones(settings: Settings) -> dict[str, Report]:
+    """What can be said on this machine alone."""
+    managed = [backend for backend in settings.backends if isinstance(backend, ManagedBackend)]
+    return {backend.called: _managed(settings, backend) for backend in managed}
 
 
 @contextmanager

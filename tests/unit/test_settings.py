@@ -44,7 +44,13 @@ def test_backends_that_the_service_starts_are_told_by_their_kind(tmp_path: Path)
         ("backends: [{kind: managed, device: -1}]", r"backends\.0\.device"),
         ("backends: [{kind: managed, arguments: [--port=1]}]", "--port=1 is set by the service"),
         ("backends: [{kind: managed}, {kind: managed}]", "two backends are called comfyui"),
+        (
+            "backends: [{url: 'http://gpu:8188', name: a}, {url: 'http://GPU:8188/', name: b}]",
+            "a and b have the same url",
+        ),
         ("backends: [{kind: manged}]", "manged"),
+        ("port: 1\nhost: a\nport: 2", "port is given twice, in lines 1 and 3"),
+        ("backends:\n  - url: http://a:1\n    name: a\n    url: http://b:1", "url is given twice, in lines 2 and 4"),
         ("prot: 80", "prot"),
         ("port: many", "port"),
         ("backends: [{url: gpu}]", r"backends\.0\.url"),
@@ -89,6 +95,16 @@ async def test_the_smallest_store_takes_a_job(tmp_path: Path) -> None:
 def test_a_backend_without_a_name_is_called_by_its_host_and_port(tmp_path: Path) -> None:
     (backend,) = load(write(tmp_path, "backends: [{url: 'http://gpu:8188/'}]"), {}).backends
     assert backend.called == "gpu:8188"
+
+
+def test_backends_behind_one_address_are_told_apart_by_their_headers(tmp_path: Path) -> None:
+    entries = ", ".join(f"{{url: 'http://proxy', name: {name}, headers: {{X-GPU: {name}}}}}" for name in "ab")
+    assert len(load(write(tmp_path, f"backends: [{entries}]"), {}).backends) == 2
+
+
+def test_a_merged_value_may_be_given_anew(tmp_path: Path) -> None:
+    text = "backends:\n  - &a {kind: managed, device: 0}\n  - {<<: *a, device: 1}"
+    assert [backend.called for backend in load(write(tmp_path, text), {}).backends] == ["comfyui-0", "comfyui-1"]
 
 
 def test_links_may_begin_with_a_path_behind_a_proxy() -> None:

@@ -83,6 +83,8 @@ async def test_a_managed_backend_is_looked_at_without_being_started(
     assert "device 99 is set and PyTorch sees" in capsys.readouterr().err
     assert await check(tmp_path, managed | {"folder": str(tmp_path / "nowhere")}) == 1
     assert "no main.py" in capsys.readouterr().err
+    assert await check(tmp_path, managed | {"folder": str(tmp_path / "nowhere")}, arguments=("--offline",)) == 1
+    assert "no main.py" in capsys.readouterr().err
     assert not list(folder.glob("life-*"))
 
 

@@ -11,14 +11,30 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from orchestrator.errors import FieldError, SettingsError
-from orchestrator.settings import Settings
+from orchestrator.settings import ManagedBackend, RemoteBackend, Settings
 
 _PREFIX = "ORCHESTRATOR_"
 _OTHERS = frozenset({"URL", "API_KEY", "PUBLISH_URL", "PUBLISH_KEY"})
 """Variables of that prefix which are no settings: the client's, and the node packs'."""
+_BACKENDS: Mapping[str, type[BaseModel]] = {"remote": RemoteBackend, "managed": ManagedBackend}
+_WORDS = {
+    "tuple_type": "must be a list, such as [one, another]",
+    "dict_type": "must be names and values, such as {name: value}",
+    "model_type": "must be names and values, such as {name: value}",
+    "model_attributes_type": "must be names and values, such as {name: value}",
+}
+"""In place of pydantic's, by its types of errors."""
+_PATTERNS = {
+    "url": "must be an address such as http://gpu:8188, with no path behind the port",
+    "editor_url": "must be an address such as http://gpu:8188",
+    "civitai_url": "must be an address such as https://civitai.com, or empty",
+    "name": "must be letters, digits, '.', '_' and '-', and begin with a letter or digit",
+}
+"""In place of the regular expression that a value does not match."""
 _LINKED = re.compile(r"SERVICE_(HOST|PORT)\w*|PORT_\d+_\w+", re.ASCII)
 """What Kubernetes sets in every container beside a service that is called orchestrator."""
 
@@ -52,7 +68,7 @@ def load(file: Path | None, environment: Mapping[str, str], **overrides: object)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        complaints = [FieldError(_place(item["loc"]), item["msg"]) for item in error.errors()]
+        complaints = [FieldError(_place(item["loc"]), _in_words(item)) for item in error.errors()]
         listed = "; ".join(f"{complaint.field}: {complaint.message}" for complaint in complaints)
         raise SettingsError(f"The settings cannot be used: {listed}", complaints) from error
 
@@ -65,10 +81,32 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
         if name == variable or name in _OTHERS or _LINKED.fullmatch(name):
             continue
         if name.lower() not in Settings.model_fields or name != name.upper():
-            near = difflib.get_close_matches(name.lower(), Settings.model_fields, 1, 0.0)[0]
+            near = _nearest(name.lower(), Settings)
             raise SettingsError(f"{variable} is no setting; is {_PREFIX}{near.upper()} meant?")
         values[name.lower()] = given
     return values
+
+
+def _nearest(name: str, settings: type[BaseModel]) -> str:
+    return difflib.get_close_matches(name, settings.model_fields, 1, 0.0)[0]
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    """What is wrong with a value, for people who know no Python. Never the value itself: it may be a secret."""
+    loc, name = fault["loc"], str(fault["loc"][-1])
+    match fault["type"]:
+        case "extra_forbidden" if len(loc) == 1:
+            return f"is no setting; is {_nearest(name, Settings)} meant?"
+        case "extra_forbidden" if loc[2] in _BACKENDS:
+            return f"is no setting of a backend; is {_nearest(name, _BACKENDS[str(loc[2])])} meant?"
+        case "value_error":
+            return str(fault["ctx"]["error"])
+        case "string_pattern_mismatch" if name in _PATTERNS:
+            return _PATTERNS[name]
+        case "union_tag_invalid":
+            return f"kind {fault['ctx']['tag']!r} is neither remote nor managed"
+        case kind:
+            return _WORDS.get(kind, fault["msg"])
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -19,7 +19,7 @@ from yarl import URL
 from orchestrator.errors import DownloadFailed, ModelError, ModelUnavailable
 from orchestrator.models.memory import QuietTime
 from orchestrator.models.origins import AllowedOrigins, shown
-from orchestrator.models.refusal import refusal
+from orchestrator.models.refusal import refusal, refuses_key
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Connection:
         self.quiet = QuietTime()
         self._allowed = AllowedOrigins(hosts)
         self._key = key
+        self._warned = False
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -139,11 +140,25 @@ class Connection:
             self.quiet.keep(seconds)
         said = body if isinstance(body, Mapping) else {}
         wait = self.patience.longest_wait if seconds is None else seconds
+        self._warn_of_key(response.status, said)
         return refusal(response.status, said, what, bool(self._key), wait)
+
+    def sent_to_login(self, what: str) -> ModelError:
+        """The error where Civitai sends to its login, key or no key."""
+        self._warn_of_key(401, {})
+        return self.login_needed(what)
 
     def login_needed(self, what: str) -> ModelError:
         """The error for what Civitai gives to nobody without a key, or not with this one."""
         return refusal(401, {}, what, bool(self._key), 0)
+
+    def _warn_of_key(self, status: int, said: Mapping[str, object]) -> None:
+        """Once, for each caller is told why each of them gets no model, and the operator alone can mend it."""
+        if self._key and not self._warned and refuses_key(status, said):
+            self._warned = True
+            log.warning(
+                "Civitai does not take the key that is set as civitai_key; what needs a login cannot be fetched"
+            )
 
 
 async def _content(response: aiohttp.ClientResponse) -> object:

@@ -93,7 +93,7 @@ class Delivery:
         except ValueError as error:
             raise DownloadFailed(f"{what}: Civitai redirects to something that is no URL") from error
         if target.path.startswith("/login"):
-            raise self._connection.login_needed(what)
+            raise self._connection.sent_to_login(what)
         if not permitted:
             raise DownloadFailed(f"{what}: Civitai sends the download to {place}, which civitai_hosts does not list")
         return target

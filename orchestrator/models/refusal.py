@@ -56,8 +56,17 @@ def refusal(status: int, body: Mapping[str, object], what: str, has_key: bool, r
     )
 
 
+def refuses_key(status: int, body: Mapping[str, object]) -> bool:
+    """Whether an answer to a request with a key means that Civitai does not know the key."""
+    return status == 401 and not _is_turned_off(str(body.get("message") or body.get("error") or ""))
+
+
+def _is_turned_off(said: str) -> bool:
+    return "disabled downloads" in said.lower()
+
+
 def _unauthorized(said: str, has_key: bool) -> str:
-    if "disabled downloads" in said.lower():
+    if _is_turned_off(said):
         return "cannot be downloaded: its creator has turned downloads off; choose another version"
     if has_key:
         # Civitai treats a key that it does not know like none at all.

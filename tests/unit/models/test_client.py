@@ -162,12 +162,30 @@ async def test_the_key_goes_to_the_api_and_nowhere_else(civitai: FakeCivitai) ->
     assert civitai.authorized == [f"Bearer {KEY}"]
 
 
-@pytest.mark.parametrize(("key", "says"), [("", "set civitai_key"), ("wrong", "does not take the one that is set")])
-async def test_a_file_that_needs_a_login_says_how_to_get_it(civitai: FakeCivitai, key: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "says", "warned"), [("", "set civitai_key", 0), ("wrong", "does not take the one that is set", 1)]
+)
+async def test_a_file_that_needs_a_login_says_how_to_get_it_and_the_operator_is_told_once_of_a_wrong_key(
+    civitai: FakeCivitai, key: str, says: str, warned: int, caplog: pytest.LogCaptureFixture
+) -> None:
     civitai.fixtures[64094].needs_login = True
     async with CivitaiClient(civitai.url, civitai.hosts, key=key, patience=QUICK) as client:
-        with pytest.raises(ModelGated, match=says):
+        for _ in range(2):
+            with pytest.raises(ModelGated, match=says):
+                await fetched(client)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == warned
+    assert all("civitai_key" in line and "wrong" not in line for line in told)
+
+
+async def test_a_file_that_its_creator_keeps_is_no_fault_of_the_key(
+    civitai: FakeCivitai, caplog: pytest.LogCaptureFixture
+) -> None:
+    civitai.fixtures[64094].fault = "disabled"
+    async with CivitaiClient(civitai.url, civitai.hosts, key=KEY, patience=QUICK) as client:
+        with pytest.raises(ModelGated):
             await fetched(client)
+    assert "civitai_key" not in caplog.text
 
 
 @pytest.mark.parametrize(

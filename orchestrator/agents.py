@@ -141,7 +141,8 @@ class Agents:
             await self._part(lease, place, at_backend=not seat.done())
             raise
         except Exception:  # the edge of a supervised task: the job is not lost, for its lease runs out
-            log.exception("job %s could not be handed back; it is taken up again", lease.spec.id)
+            told = {"job": lease.spec.id}
+            log.exception("job %s could not be handed back; it is taken up again", lease.spec.id, extra=told)
             lease.let_go()
         finally:
             leave()

@@ -158,10 +158,10 @@ class Provisions:
         try:
             await self.models(spec, tell)
         except OrchestratorError as error:
-            log.warning("job %s failed: %s", spec.id, error.detail)
+            log.warning("job %s failed: %s", spec.id, error.detail, extra={"job": spec.id})
             end = Failed.of(error)
         except Exception:  # the edge of a job: whatever is left is our own fault, and the job must end all the same
-            log.exception("job %s failed", spec.id)
+            log.exception("job %s failed", spec.id, extra={"job": spec.id})
             end = Failed.unexpected()
         if end is None:
             await _settled(lambda: self._engine.fetched(spec))

@@ -68,6 +68,15 @@ STATUS: Mapping[type[errors.OrchestratorError], int] = {
 """The nearest class in an error's ancestry counts."""
 
 
+_LEVELS: Mapping[type[errors.OrchestratorError], int] = {
+    errors.JobUnfinished: logging.INFO,
+    errors.StorageFull: logging.WARNING,
+    errors.ShelfFull: logging.WARNING,
+}
+"""How errors of 500 and more are logged that are no fault: a job that goes on, and a disk that is used as it was set.
+"""
+
+
 def status_of(error: errors.OrchestratorError) -> int:
     """The HTTP status of an error."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
@@ -135,7 +144,8 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
     except errors.OrchestratorError as error:
         status, head = status_of(error), (type(error).__doc__ or "").split("\n")[0]
         if status >= 500:
-            log.error("%s %s: %s", request.method, request.path, error.detail)
+            level = next((_LEVELS[kind] for kind in type(error).__mro__ if kind in _LEVELS), logging.ERROR)
+            log.log(level, "%s %s: %s", request.method, request.path, error.detail, extra=_about(request))
         refusal = Refusal(status, error.code, head, error.detail, error.fields, error.retryable)
         return _told(request, refusal, headers_of(request, error))
     except web.HTTPException as error:
@@ -145,9 +155,14 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _told(request, Refusal(error.status, code, error.reason, error.text or error.reason), allow)
     except Exception:  # the edge of a request: whatever is left is our own fault, and is logged whole
-        log.exception("%s %s failed", request.method, request.path)
+        log.exception("%s %s failed", request.method, request.path, extra=_about(request))
         text = "The service failed; its log says why."
         return _told(request, Refusal(500, "internal_error", text, text), {})
+
+
+def _about(request: web.Request) -> dict[str, str]:
+    """What a line of the log says besides its text: the job of a request that got as far as that."""
+    return {"job": request[SUBMITTED]} if SUBMITTED in request else {}
 
 
 def _told(request: web.Request, refusal: Refusal, headers: Mapping[str, str]) -> web.Response:

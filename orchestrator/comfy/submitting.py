@@ -56,7 +56,8 @@ class Submitting:
             async with asyncio.timeout(self.limits.abandon):
                 await self.cancel(following.prompt_id, following)
         except (BackendError, TimeoutError) as error:
-            log.warning('Job %s may still run at backend "%s": %s', following.prompt_id, self.wire.name, error)
+            said = following.prompt_id, self.wire.name, error
+            log.warning('Job %s may still run at backend "%s": %s', *said, extra={"job": following.prompt_id})
             self.strays.add(following.prompt_id)
 
     async def cancel(self, prompt_id: str, following: Following | None) -> None:

@@ -93,7 +93,9 @@ class Messenger:
                 answer = await self._post(job)
                 await self._note(job, job.delivery.tries, answer)
         except Exception:  # the edge of a supervised task: what is due stays due
-            log.exception("the webhook of job %s could not be seen to; it is tried again", job_id)
+            log.exception(
+                "the webhook of job %s could not be seen to; it is tried again", job_id, extra={"job": job_id}
+            )
             await asyncio.sleep(self.delays[0])
 
     async def _post(self, job: Job) -> Answer:
@@ -104,17 +106,19 @@ class Messenger:
         return await self.sender.post(job.spec.webhook, body, headers)
 
     async def _note(self, job: Job, tries: int, answer: Answer) -> None:
-        host = URL(job.spec.webhook).host
+        host, told = URL(job.spec.webhook).host, {"job": job.id}
         if answer.took_it:
             self.heard("delivered")
-            log.info("job %s: its webhook at %s has taken the word of its end", job.id, host)
+            log.info("job %s: its webhook at %s has taken the word of its end", job.id, host, extra=told)
             await self.outbox.delivered(job.id, answer.text)
         elif answer.gone or tries >= len(self.delays):
             self.heard("dead")
-            log.warning("job %s: its webhook at %s %s; given up after %d tries", job.id, host, answer.text, tries + 1)
+            said = job.id, host, answer.text, tries + 1
+            log.warning("job %s: its webhook at %s %s; given up after %d tries", *said, extra=told)
             await self.outbox.given_up(job.id, answer.text)
         else:
             delay = self.delays[tries] * random.uniform(0.9, 1.1)
             self.heard("failed")
-            log.info("job %s: its webhook at %s %s; tried again in %.0f s", job.id, host, answer.text, delay)
+            said = job.id, host, answer.text, round(delay)
+            log.info("job %s: its webhook at %s %s; tried again in %d s", *said, extra=told)
             await self.outbox.postponed(job.id, answer.text, delay)

@@ -97,7 +97,7 @@ async def test_who_does_not_wait_hears_how_far_the_model_has_come(start: Start, 
 
 
 async def test_a_download_that_fails_ends_the_job_with_the_models_error_for_every_way_to_wait(
-    start: Start, civitai: FakeCivitai, backend: FakeComfyUI, tmp_path: Path
+    start: Start, civitai: FakeCivitai, backend: FakeComfyUI, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = await start()
     civitai.fixtures[64094].fault = "other bytes"
@@ -106,6 +106,8 @@ async def test_a_download_that_fails_ends_the_job_with_the_models_error_for_ever
     assert (answer.status, body["code"], body["errors"][0]["field"]) == (502, "download_failed", "model")
     failed = await until(client, await accepted(client), "failed")
     assert (failed["code"], failed["errors"][0]["field"]) == ("download_failed", "model")
+    said = [record for record in caplog.records if failed["id"] in record.getMessage()]
+    assert [getattr(record, "job", None) for record in said] == [failed["id"]]
     assert not backend.requests("POST /prompt")
     assert not in_use(tmp_path)
     assert failed["id"] in {path.name for path in (tmp_path / "inputs").iterdir()}

@@ -1,9 +1,11 @@
 """What a refusal tells besides its words: when to come again, which job it was, and in whose form."""
 
+import logging
 from pathlib import Path
 
 import pytest
 
+from orchestrator.api.keys import STORE
 from orchestrator.callers.caller import Right
 from orchestrator.pipeline import Reception
 from tests.fakes.comfyui import FakeComfyUI
@@ -61,3 +63,22 @@ async def test_a_full_store_says_when_to_come_again(fake: FakeComfyUI, start: Se
     async with client.post("/widgets/inpaint", json=values()) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (507, "60")
         assert "X-Job-Id" not in answer.headers
+
+
+async def test_what_is_no_fault_is_no_error_in_the_log_and_lines_name_their_job(
+    start: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="orchestrator.api.problems")
+    async with FakeComfyUI(run_seconds=2.0) as slow:
+        client = await ready(await start(slow.url, store_gb=0.016))
+        jobs = {}
+        for status, level, headers in ((504, "INFO", {"Prefer": "wait=1"}), (502, "ERROR", {}), (507, "WARNING", {})):
+            if status == 507:
+                nearly_full(tmp_path)
+                await client.app[STORE].sweep()
+            slow.faults.raise_in = "VAEDecode" if status == 502 else ""
+            async with client.post("/widgets/inpaint", json=values(seed=status), headers=headers) as answer:
+                assert answer.status == status
+                jobs[level] = answer.headers.get("X-Job-Id")
+    told = [record for record in caplog.records if record.name == "orchestrator.api.problems"]
+    assert {record.levelname: getattr(record, "job", None) for record in told} == jobs

@@ -84,6 +84,7 @@ async def test_after_the_last_try_it_is_dead_and_the_log_does_not_tell_the_addre
     assert heard == ["failed", "failed", "failed", "dead"]
     assert "given up after 4 tries" in caplog.text
     assert "127.0.0.1" in caplog.text
+    assert {getattr(record, "job", None) for record in caplog.records if "webhook" in record.message} == {job.id}
     assert "secret-of-the-caller" not in caplog.text
 
 

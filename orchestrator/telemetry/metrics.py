@@ -8,8 +8,20 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
 
+from orchestrator import errors
+
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
+
+
+_FAILURES = (
+    *(errors.NoBackend, errors.GraphRejected, errors.ExecutionFailed, errors.OutOfMemory, errors.JobInterrupted),
+    *(errors.BackendLost, errors.DeviceFault, errors.BackendTimeout),
+    *(errors.ModelNotFound, errors.ModelGone, errors.ModelGated, errors.ModelRegionBlocked, errors.ModelMismatch),
+    *(errors.ModelUnsafe, errors.ModelUnavailable, errors.DownloadFailed),
+    *(errors.StorageError, errors.StorageFull, errors.ShelfFull),
+)
+"""What a job that was taken may end with, besides `internal_error`."""
 
 
 class Metrics:
@@ -34,6 +46,7 @@ class Metrics:
         self._downloaded = self._counter("download_bytes", "Bytes of models fetched whole")
         self._backends = self._gauge("backends", "Backends by state", "state")
         self._webhooks = self._counter("webhook_tries", "Posts to webhooks", "outcome")
+        self._begin_at_zero()
 
     @property
     def described(self) -> Mapping[str, frozenset[str]]:
@@ -83,6 +96,17 @@ class Metrics:
             for state, count in counts.items():
                 gauge.labels(state).set(count)
         return generate_latest(self.registry)
+
+    def _begin_at_zero(self) -> None:
+        """For the labels that are known: of a series that begins with its first event Prometheus sees no increase."""
+        for outcome in ("succeeded", "cancelled"):
+            self._ended.labels(outcome, "")
+        for code in (*(kind().code for kind in _FAILURES), "internal_error"):
+            self._ended.labels("failed", code)
+        for outcome in ("done", "failed"):
+            self._downloads.labels(outcome)
+        for outcome in ("delivered", "failed", "dead"):
+            self._webhooks.labels(outcome)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         self._named[f"orchestrator_{name}_total"] = frozenset(labels)

@@ -47,6 +47,15 @@ async def test_jobs_are_counted_from_their_request_to_their_end(fake: FakeComfyU
     before = await samples(client)
     assert value(before, "backends", state="ready") == 1
     assert value(before, "jobs", state="queued") == 0
+    for outcome, code in (
+        ("succeeded", ""),
+        ("cancelled", ""),
+        ("failed", "execution_failed"),
+        ("failed", "no_backend"),
+    ):
+        assert value(before, "jobs_ended_total", outcome=outcome, code=code) == 0
+    for name, outcomes in (("downloads", ("done", "failed")), ("webhook_tries", ("delivered", "failed", "dead"))):
+        assert [value(before, f"{name}_total", outcome=outcome) for outcome in outcomes] == [0] * len(outcomes)
     for seed in range(3):
         await post(client, seed=seed)
     await post(client, status=422, steps=0)

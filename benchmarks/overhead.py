@@ -1,9 +1,9 @@
 """What the service adds to a job: request in to link out, against a backend that answers at once.
 
 Service and backend are processes of their own, as in production. The backend (`tests/fakes`) needs no time for a job,
-so what a caller waits less the run (two uploads, the run's messages and reads, the result) is overhead: parsing,
-decoding and encoding a 512x512 picture and its mask, compiling, keeping the job, the queue, the image. Every job has
-a picture of its own, so nothing is saved by caching.
+so what a caller waits less the stages `queue` (two uploads and the graph sent, where a backend is free) and `run` (its
+messages and reads, the result) is overhead: parsing, decoding and encoding a 512x512 picture and its mask, compiling,
+keeping the job, the image. Every job has a picture of its own, so nothing is saved by caching.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def bodies_of(jobs: int) -> list[dict[str, object]]:
 
 
 Stages = dict[str, list[float]]
-"""Name of a stage to its seconds in each job; "whole" is what the caller waited, "own" that less the backend's run."""
+"""Name of a stage to its seconds in each job; "whole" is what the caller waited, "own" that less the sending and the run."""
 
 
 async def _run(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object]], callers: int) -> Stages:
@@ -62,7 +62,7 @@ async def _run(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object
                 timing = answer.headers["Server-Timing"]
             whole = time.perf_counter() - started
             laps = {stage: float(spent) / 1000 for stage, spent in (part.split(";dur=") for part in timing.split(", "))}
-            for stage, seconds in {"whole": whole, "own": whole - laps["run"], **laps}.items():
+            for stage, seconds in {"whole": whole, "own": whole - laps["queue"] - laps["run"], **laps}.items():
                 stages.setdefault(stage, []).append(seconds)
 
     await asyncio.gather(*(call() for _ in range(callers)))

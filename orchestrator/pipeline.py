@@ -193,6 +193,7 @@ class Reception:
             workflow=json.dumps(compiled.workflow, separators=(",", ":")),
             output_format=request.output_format,
             model=compiled.checkpoint,
+            texts=compiled.texts,
             classes=compiled.graph.classes,
             created=time.time(),
             deadline=self.limits.run,

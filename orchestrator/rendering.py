@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
+from orchestrator.comfy.faults import InputRefused
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.wire import Upload
+from orchestrator.errors import ExecutionFailed, FieldError, InvalidParameters, OrchestratorError
 from orchestrator.jobs.engine import Lease
-from orchestrator.jobs.job import Fetching, Preview, Queued, Running
+from orchestrator.jobs.job import Fetching, JobSpec, Preview, Queued, Running
 from orchestrator.provisions import Provisions
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telling import told_by
@@ -26,7 +28,8 @@ class Stopped(Exception):
 async def render(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> bytes:
     """The image's PNG, as the backend made it.
 
-    Raises Stopped, or whatever `Provisions.models`, `ModelSupplier.supply` or BackendClient.run raises.
+    Raises Stopped, InvalidParameters for a text that the backend finds to be too much, or whatever
+    `Provisions.models`, `ModelSupplier.supply` or BackendClient.run raises.
     """
     running = asyncio.create_task(_run(lease, backend, provisions, supplier))
     cancelled = asyncio.create_task(lease.cancelled.wait())
@@ -62,15 +65,26 @@ async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, sup
     if not lease.resumed:
         await _bring_models(lease, backend, provisions, supplier)
         uploads = [Upload(name, png) for name, png in (await provisions.pictures(spec)).items()]
-    return await backend.run(
-        Graph.from_api(spec.graph),
-        spec.id,
-        spec.output_node,
-        deadline=spec.deadline,
-        on_progress=show,
-        uploads=uploads,
-        resume=lease.resumed,
-    )
+    try:
+        return await backend.run(
+            Graph.from_api(spec.graph),
+            spec.id,
+            spec.output_node,
+            deadline=spec.deadline,
+            on_progress=show,
+            uploads=uploads,
+            resume=lease.resumed,
+        )
+    except InputRefused as refusal:
+        raise _whose(refusal, spec) from refusal
+
+
+def _whose(refusal: InputRefused, spec: JobSpec) -> OrchestratorError:
+    """The caller's fault, where it wrote the text; else the graph's."""
+    parameter = spec.texts.get(refusal.node)
+    if parameter is None:
+        return ExecutionFailed(refusal.detail)
+    return InvalidParameters(f"This parameter cannot be used: {parameter}", [FieldError(parameter, refusal.complaint)])
 
 
 def _data_url(jpeg: bytes) -> str:

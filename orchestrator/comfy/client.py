@@ -214,8 +214,8 @@ class BackendClient:
         before, and what became of it is found out. A job for which memory did not suffice is tried once more, after
         the backend was told to free its own.
 
-        Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost, BackendTimeout, or NotBegun when the
-        deadline has passed and other jobs have kept the backend from this one. Whenever it ends without
+        Raises GraphRejected, ExecutionFailed, InputRefused, JobInterrupted, BackendLost, BackendTimeout, or NotBegun
+        when the deadline has passed and other jobs have kept the backend from this one. Whenever it ends without
         knowing the job's end, and when it is cancelled, the job is cancelled at the backend, unless `leave` was called.
         """
         with self.tally.counting():

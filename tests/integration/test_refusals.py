@@ -1,5 +1,7 @@
 """What a refusal tells besides its words: when to come again, which job it was, and in whose form."""
 
+import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,23 @@ async def test_who_waits_for_a_job_that_fails_is_told_which(start: Service) -> N
             assert answer.headers["Location"] == f"{LINKS}/jobs/{answer.headers['X-Job-Id']}"
         async with client.get(f"/jobs/{answer.headers['X-Job-Id']}") as job:
             assert (await job.json())["code"] == "execution_failed"
+
+
+async def test_a_prompt_that_only_the_backend_finds_too_long_is_a_422_that_names_it(
+    start: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FakeComfyUI() as backend:
+        backend.faults.raise_in = "A1111Prompt"
+        backend.faults.raised = ("orchestrator_pack_a1111_inpaint.prompt.TooLong", "the prompt is too much to read\n")
+        client = await ready(await start(backend.url))
+        async with client.post("/widgets/inpaint", json=values()) as answer:
+            told = await answer.json()
+        assert (answer.status, told["code"]) == (422, "invalid_parameters")
+        assert told["errors"] == [{"field": "prompt", "message": "the prompt is too much to read"}]
+        assert "orchestrator_pack" not in json.dumps(told)
+        async with client.get(f"/jobs/{answer.headers['X-Job-Id']}") as job:
+            assert (await job.json())["code"] == "invalid_parameters"
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info]
 
 
 async def test_no_backend_says_when_to_come_again(start: Service) -> None:

@@ -113,8 +113,11 @@ async def test_a_png_that_is_not_just_its_pixels_is_encoded_anew(
         (b"http://127.0.0.1/", "does not connect to"),
         ("", "nothing in it"),
         (b"", "empty"),
+        (b"PYTHON = python3\n\nall:\n\t$(PYTHON) -m build\n", "not a picture that can be read; send PNG, JPEG"),
+        (b"all: build\n", "not a picture that can be read"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a picture that can be read"),
         (b64(b"no picture"), "not a picture"),
-        (saved(scene(), "PNG")[:-100], "damaged or cut off"),
+        (saved(scene(), "PNG")[:-100], "damaged or cut off; save it again"),
     ],
 )
 async def test_what_is_wrong_names_the_field(source: PictureSource, content: str | bytes, says: str) -> None:

@@ -257,8 +257,9 @@ class Work:
     png_workflow: bool = True
     """Whether a PNG says how it was made, for ComfyUI's editor to open."""
 
-    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> bool:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+        False when the backend has not begun it.
 
         `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
@@ -275,9 +276,9 @@ class Work:
         except Stopped:
             over = await lease.stopped(watch.laps)
         except NotBegun as error:
-            log.warning("job %s goes back to the queue: %s", spec.id, error)
+            log.info("job %s goes back to the queue: %s", spec.id, error)
             await lease.put_back()
-            over = False
+            return False
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
             # Not at once: what struck it here may strike again, and another backend may be free by then.
@@ -296,6 +297,7 @@ class Work:
             await self.provisions.end(spec.id)
             stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)
             log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
+        return True
 
     async def _stored_before(self, lease: Lease) -> StoredImage | None:
         """The image, if an earlier life got as far as keeping it and no further."""

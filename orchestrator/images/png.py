@@ -112,9 +112,12 @@ def verified_png(data: bytes, max_pixels: int) -> tuple[bytes, int, int] | None:
 
 
 def _with_chunks(data: bytes, kinds: frozenset[bytes], texts: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    chunks = list(_chunks(data))
+    if not texts and chunks[-1][2] == len(data) and {kind for kind, _, _ in chunks} <= kinds:
+        return data
     out, view = io.BytesIO(), memoryview(data)
     out.write(SIGNATURE)
-    for kind, start, end in _chunks(data):
+    for kind, start, end in chunks:
         if kind in kinds:
             for at in range(start, end, _BAND_BYTES):
                 out.write(view[at : min(end, at + _BAND_BYTES)])

@@ -13,6 +13,8 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 
+import numpy as np
+
 LONG = 1 << 18
 """A string of this many bytes or more, as written, is handed over as bytes. A prompt of 20,000 characters stays a str
 even if each is written as two escapes of six bytes."""
@@ -22,7 +24,7 @@ _REST = 1 << 21
 _IN_PLACE = 1 << 16
 _IN_PLACE_IF_PLAIN, _STRINGS = 1 << 20, 100
 """A body of up to so many bytes with so few strings, no escapes, and at most `_IN_PLACE` bytes besides its strings is a
-picture or two and their parameters: parsed in half a millisecond, and to a thread and back takes as long again."""
+picture or two and their parameters: parsed in a tenth of a millisecond, which is less than the way to a thread."""
 _WINDOW = 1 << 16
 _PIECE = 1 << 18
 _STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
@@ -168,10 +170,21 @@ def _unescaped(body: Body, start: int, end: int, piece: int) -> bytes:
         cut = _cut(body, start, end, piece)
         if cut <= start:
             raise ValueError("a string has a broken escape")
-        text: str = json.loads(f'"{bytes(body[start:cut]).decode()}"')
-        out.write(_encoded(text))
+        if _is_plain(body, start, cut):
+            out.write(memoryview(body)[start:cut])
+        else:
+            text: str = json.loads(f'"{bytes(body[start:cut]).decode()}"')
+            out.write(_encoded(text))
         start = cut
     return out.getvalue()  # BytesIO hands its buffer over without a copy
+
+
+def _is_plain(body: Body, start: int, end: int) -> bool:
+    """Whether that is ASCII in which json.loads would find nothing to change and nothing to complain of."""
+    if body.find(b"\\", start, end) >= 0:
+        return False
+    characters = np.frombuffer(body, np.uint8, end - start, start)
+    return bool(characters.min() >= 0x20 and characters.max() < 0x80)
 
 
 def _cut(body: Body, start: int, end: int, piece: int) -> int:

@@ -248,5 +248,41 @@ async def _hold_one(folder: Path) -> None:
         await asyncio.sleep(60)
 
 
+async def test_who_asks_for_a_job_that_has_just_ended_need_not_wait_for_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    async with SqliteEngine(tmp_path / "jobs.sqlite", clock=lambda: now) as engine:
+        await engine.submit(one := spec())
+        assert await (await lease(engine.source("one"))).done(Succeeded("key.png", now + 10), (("run", 1.5),))
+        asked = await engine.get(one.id)
+        with monkeypatch.context() as patch:
+            patch.setattr(Database, "run", None)
+            assert await engine.get(one.id) == asked
+        assert asked is not None
+        assert (asked.state, asked.timings[-1], asked.ended) == (Succeeded("key.png", now + 10), ("run", 1.5), now)
+    async with SqliteEngine(tmp_path / "jobs.sqlite", clock=lambda: now) as engine:
+        assert await engine.get(one.id) == asked
+
+
+async def test_a_job_that_has_just_ended_is_gone_when_its_image_is_and_its_webhook_is_asked_for(tmp_path: Path) -> None:
+    now = time.time()
+    async with SqliteEngine(tmp_path / "jobs.sqlite", clock=lambda: now) as engine:
+        await engine.submit(told := spec(webhook="https://example.org/"))
+        await (await lease(engine.source("one"))).done(Succeeded("key.png", now + 10), ())
+        assert (await state_of_delivery(engine, told.id)) == "pending"
+        await engine.outbox.delivered(told.id, "200")
+        assert (await state_of_delivery(engine, told.id)) == "delivered"
+        await engine.submit(one := spec())
+        await (await lease(engine.source("one"))).done(Succeeded("key.png", now + 10), ())
+        now += 11
+        assert await engine.get(one.id) is None
+
+
+async def state_of_delivery(engine: SqliteEngine, job_id: str) -> str | None:
+    job = await engine.get(job_id)
+    return job.delivery.state if job is not None and job.delivery is not None else None
+
+
 if __name__ == "__main__":
     asyncio.run(_hold_one(Path(sys.argv[1])))

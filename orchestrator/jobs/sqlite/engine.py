@@ -33,8 +33,10 @@ from orchestrator.jobs.job import (
 from orchestrator.jobs.listeners import Listeners, Observe, number_at
 from orchestrator.jobs.sqlite import records
 from orchestrator.jobs.sqlite.database import Database
+from orchestrator.jobs.sqlite.dials import Dials
 from orchestrator.jobs.sqlite.outbox import SqliteOutbox
-from orchestrator.jobs.sqlite.source import Desk, Dials, SqliteSource
+from orchestrator.jobs.sqlite.recent import Recent
+from orchestrator.jobs.sqlite.source import Desk, SqliteSource
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class SqliteEngine:
         self._clock = clock
         self._database = Database(path)
         self._listeners = Listeners(clock, observe)
-        self._desk = Desk(self._database, self._listeners, self._dials, clock)
+        self._desk = Desk(self._database, self._listeners, self._dials, clock, Recent(clock))
         self._upkeep: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -145,6 +147,8 @@ class SqliteEngine:
 
     async def get(self, job_id: str) -> Job | None:
         """The job as it stands."""
+        if (ended := self._desk.recent.get(job_id)) is not None:
+            return self._job(ended)
         now = self._clock()
 
         def look(db: sqlite3.Connection) -> records.Found | None:

@@ -27,26 +27,10 @@ from orchestrator.jobs.job import (
 from orchestrator.jobs.listeners import Listeners
 from orchestrator.jobs.sqlite import claims, records
 from orchestrator.jobs.sqlite.database import Database
+from orchestrator.jobs.sqlite.dials import Dials
+from orchestrator.jobs.sqlite.recent import Recent
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Dials:
-    """How the engine behaves; seconds."""
-
-    waiting_limit: int = 64
-    """Jobs that may wait, for their models or for a backend."""
-    kept: float = 4 * 3600.0
-    """How long a job without an image is remembered; one with an image, as long as that."""
-    affinity: float = 30.0
-    """How long one of the first jobs in line, as many as there are backends, may be passed over for loaded models."""
-    avoid: float = 20.0
-    """How long a job that was lost or not begun waits for another backend than the one that had it, if there is one."""
-    lease: float = 30.0
-    """How long a job stays with a holder that gives no sign of life."""
-    tick: float = 0.5
-    """Between looks for what time has brought: late jobs, lost holders, delayed jobs, other processes."""
 
 
 @dataclass(eq=False)
@@ -65,6 +49,7 @@ class Desk:
     listeners: Listeners
     dials: Dials
     clock: Callable[[], float]
+    recent: Recent
     waiting: int = 0
     run_times: RunTimes = field(default_factory=RunTimes)
     leases: "dict[str, SqliteLease]" = field(default_factory=dict)
@@ -296,8 +281,14 @@ class SqliteLease:
         now, forgotten = self._desk.expiry()
         expires = forgotten if expires is None else expires
         job_id, fence = self.spec.id, self.fence
-        kept = await self._desk.database.run(lambda db: records.end(db, job_id, state, timings, now, expires, fence))
+
+        def write(db: sqlite3.Connection) -> records.Found | None:
+            kept = records.end(db, job_id, state, timings, now, expires, fence)
+            return records.read(db, job_id) if kept else None
+
+        found = await self._desk.database.run(write)
         self._desk.over(self)
-        if kept:
+        if found is not None:
+            self._desk.recent.add(found)
             self._desk.tell(self.spec, state)
-        return kept
+        return found is not None

@@ -230,12 +230,18 @@ class Reception:
         definition = widget.definition
         given = [name for name in definition.pictures if name in values]
         masks = {name: mask for name, mask in definition.masks.items() if name in values}
-        async with meanwhile(self.pictures.read_mask(values.picture(name), name) for name in masks) as drawing:
-            read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
-            pictures = dict(zip(given, read, strict=True))
+        # Pictures first: while one is inflated, which leaves the interpreter to others, its mask is drawn.
+        async with (
+            meanwhile(self.pictures.read(values.picture(name), name) for name in given) as reading,
+            meanwhile(
+                self.pictures.read_mask(values.picture(name), name, _latent_check(mask, values))
+                for name, mask in masks.items()
+            ) as drawing,
+        ):
+            pictures = dict(zip(given, await asyncio.gather(*reading), strict=True))
             for (name, mask), drawn in zip(masks.items(), drawing, strict=True):
                 size = (pictures[mask.of].width, pictures[mask.of].height)
-                pictures[name] = await self.pictures.fit_mask(await drawn, size, _latent_check(mask, values))
+                pictures[name] = await self.pictures.fit_mask(await drawn, size)
         return pictures
 
     async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:
@@ -310,7 +316,7 @@ class Work:
         rendered = await render(lease, backend, self.provisions, self.supplier)
         leave()
         watch.lap("run")
-        texts = _as_it_ran(spec) if self.png_workflow else {}
+        texts = _as_it_ran(spec) if self.png_workflow and spec.output_format == "png" else {}
         image = await self.threads.run(to_output, rendered, spec.output_format, texts)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)
 

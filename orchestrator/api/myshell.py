@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from orchestrator.api.body import parse_json
+from orchestrator.api.body import BadBody, GivenTwice, parse_json
 from orchestrator.api.decode import json_object
 from orchestrator.api.jobs import answer_headers, image_url
 from orchestrator.api.problems import Refusal
@@ -45,7 +45,9 @@ async def _input(envelope: Mapping[str, object]) -> Mapping[str, object]:
     if isinstance(given, str | bytes):
         try:
             given = await parse_json(given.encode() if isinstance(given, str) else given)
-        except ValueError:
+        except GivenTwice as error:
+            raise InvalidParameters(None, [FieldError(error.name, "is given twice")]) from error
+        except BadBody:
             given = None
     if not isinstance(given, dict):
         raise InvalidParameters(None, [FieldError("input", "must be a JSON object, or a string that holds one")])

@@ -5,6 +5,7 @@ Callers are programs that send 25, "25" or 25.0 for the same thing. Pure; knows 
 
 import math
 import re
+from codecs import getincrementaldecoder
 from decimal import Decimal
 
 LONGEST_NAME = 200
@@ -54,8 +55,19 @@ def name_fault(name: str) -> str | None:
     return None
 
 
+def beginning(raw: bytes, most: int) -> str | None:
+    """The first `most` bytes as UTF-8, without a character that they part; None for what is not UTF-8."""
+    try:
+        return getincrementaldecoder("utf-8")().decode(raw[:most], final=len(raw) <= most)
+    except UnicodeDecodeError:
+        return None
+
+
 def shown(raw: object) -> str:
     """`raw` as a message quotes it: short and safe whatever it is."""
+    if isinstance(raw, bytes):
+        text = beginning(raw, 256)
+        return "a file" if text is None else shown(text)
     if isinstance(raw, str):
         text = raw if len(raw) <= 60 else raw[:60] + "…"
         return '"' + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text) + '"'
@@ -68,7 +80,7 @@ def shown(raw: object) -> str:
     return next((name for kind, name in _KINDS if isinstance(raw, kind)), "something else")
 
 
-_KINDS = ((dict, "an object"), (list, "an array"), (bytes, "a file"), (type(None), "null"))
+_KINDS = ((dict, "an object"), (list, "an array"), (type(None), "null"))
 
 
 def _decimal(text: str) -> Decimal | None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.api.body import LONG, Json, parse, parse_json
+from orchestrator.api.body import LONG, BadBody, Json, parse, parse_json
 from tests.unit.loop_gap import LIMIT, least_worst_gap
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -29,7 +29,7 @@ DAMAGE = tuple(b'"\\{}[]:,u0 \n\x00\xff')
 def same_as_json_loads(written: bytes) -> None:
     """Asserts that both parse it to the same or both refuse it."""
     try:
-        expected = json.loads(written.decode())
+        expected = json.loads(written.decode(), object_pairs_hook=each_once)
         json.dumps(expected, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         with pytest.raises(ValueError):
@@ -39,6 +39,12 @@ def same_as_json_loads(written: bytes) -> None:
             assert texts(parse(written, long=26, piece=24)) == expected
         except ValueError as error:
             assert "name is too long" in str(error)  # noqa: PT017
+
+
+def each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a name is given twice")
+    return dict(pairs)
 
 
 def texts(value: Json) -> Json:
@@ -112,8 +118,29 @@ def test_a_prompt_of_20000_escaped_characters_stays_text() -> None:
     ids=lambda body: f"{bytes(body[:12])!r} {len(body)}",
 )
 def test_what_is_not_json_or_too_much_of_it_is_a_value_error(body: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(BadBody):
         parse(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b" ", "it is empty"),
+        (b"prompt=x&model=demo", "Expecting value at line 1, column 1"),
+        (b'{"a": 1,\n "b}', "Unterminated string starting at line 2, column 2"),
+        (b'{"a": "\\x"}', "Invalid \\escape at line 1, column 8"),
+        (b'{"a": "' + b"A" * LONG + b'", 1}', "Expecting property name enclosed in double quotes"),
+        (b'{"seed": ' + b"1" * 5000 + b"}", "a number in it has too many digits"),
+        ('{"prompt": "é"}'.encode("latin-1"), "it is not in UTF-8"),
+        ('{"prompt": "é", "image": "'.encode("latin-1") + b"A" * LONG + b'"}', "it is not in UTF-8"),
+        (b'{"steps": 1, "seed": 2, "steps": 1}', '"steps" is given twice'),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_what_is_wrong_is_said_in_words_that_are_not_pythons(body: bytes, says: str) -> None:
+    with pytest.raises(BadBody) as refused:
+        parse(body)
+    assert str(refused.value) == says
 
 
 def test_a_byte_order_mark_is_skipped() -> None:

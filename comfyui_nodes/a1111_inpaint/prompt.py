@@ -87,8 +87,8 @@ def _check_size(encoder: Encoder, parts: Sequence[_Part]) -> None:
         longest = max(longest, len(encoder.chunks(text)))
         if longest * len(texts) > MOST_CHUNKS:
             raise TooLong(
-                f"the prompt is too much to read: it stands for {len(texts)} texts over its steps and parts, the "
-                f"longest of {longest} chunks of 75 tokens, where {MOST_CHUNKS} chunks in all are the most"
+                f"the prompt is too much to read: its longest wording has {longest} chunks of 75 tokens, times "
+                f"{len(texts)} for its steps and parts, where {MOST_CHUNKS} chunks in all are the most"
             )
 
 

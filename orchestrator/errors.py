@@ -62,6 +62,12 @@ class FieldError:
     message: str
 
 
+def naming(fields: Sequence[FieldError]) -> str:
+    """A sentence that names the fields at fault; what is wrong with each, their messages say."""
+    names = list(dict.fromkeys(complaint.field for complaint in fields))
+    return f"{'This parameter' if len(names) == 1 else 'These parameters'} cannot be used: {', '.join(names)}"
+
+
 class OrchestratorError(Exception):
     """The service failed."""
 
@@ -73,7 +79,7 @@ class OrchestratorError(Exception):
     def __init__(
         self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float | None = None
     ) -> None:
-        self.detail = detail or (type(self).__doc__ or "").split("\n")[0]
+        self.detail = detail or (naming(fields) if fields else (type(self).__doc__ or "").split("\n")[0])
         self.fields = tuple(fields)
         if retry_after is not None:
             self.retry_after = retry_after

@@ -13,7 +13,7 @@ from orchestrator.api.body import parse_json
 from orchestrator.api.decode import json_object
 from orchestrator.api.jobs import answer_headers, image_url
 from orchestrator.api.problems import Refusal
-from orchestrator.api.waiting import Asked, ended, submit, wish_of
+from orchestrator.api.waiting import Asked, ended, submit
 from orchestrator.errors import FieldError, InvalidParameters
 
 WIDGET_IDS: Mapping[str, str] = {"1782399147535691776": "inpaint"}
@@ -25,7 +25,8 @@ _TRACE = "x-myshell-openapi-trace-id"
 
 async def run_widget(request: web.Request) -> web.Response:
     """POST /public/v1/widget/run"""
-    job = await ended(request, await submit(request, _asked), wish_of(request))
+    kept, wish = await submit(request, _asked)
+    job = await ended(request, kept, wish)
     result = {"success": True, "result": json.dumps({"url": image_url(request, job)})}
     return web.json_response(result, headers=answer_headers(job) | _trace(request))
 

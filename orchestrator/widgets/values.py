@@ -99,7 +99,7 @@ def check(
         except InvalidParameters as fault:
             complaints.extend(fault.fields)
     if complaints:
-        raise InvalidParameters(_summary(complaints), complaints)
+        raise InvalidParameters(None, complaints)
     seed = _drawn_seed(definition, settled, randomness)
     ignored = tuple(key for key in raw if key not in definition.parameters)
     return Checked(Values(MappingProxyType(settled), _typed(settled[definition.checkpoint], str), seed, loras), ignored)
@@ -220,11 +220,6 @@ def _is_blank(parameter: d.Parameter, raw: object) -> bool:
     if isinstance(raw, str) and not isinstance(parameter, d.PromptParameter | d.TextParameter):
         return not raw.strip()
     return raw is None or raw in ("", b"")
-
-
-def _summary(complaints: list[FieldError]) -> str:
-    names = list(dict.fromkeys(complaint.field for complaint in complaints))
-    return f"{'This parameter' if len(names) == 1 else 'These parameters'} cannot be used: {', '.join(names)}"
 
 
 def _typed(value: object, kind: type[T]) -> T:

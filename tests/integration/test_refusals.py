@@ -61,3 +61,31 @@ async def test_a_full_store_says_when_to_come_again(fake: FakeComfyUI, start: Se
     async with client.post("/widgets/inpaint", json=values()) as answer:
         assert (answer.status, answer.headers["Retry-After"]) == (507, "60")
         assert "X-Job-Id" not in answer.headers
+
+
+async def test_all_headers_at_fault_are_named_at_once(fake: FakeComfyUI, start: Service) -> None:
+    client = await ready(await start(fake.url))
+    faulty = {
+        "Idempotency-Key": "",
+        "X-Priority": "urgent",
+        "X-Cancel-On-Disconnect": "yes",
+        "X-Webhook-URL": "zz",
+    }
+    for path in ("/widgets/inpaint", "/public/v1/widget/run"):
+        async with client.post(path, json=values(), headers=faulty) as answer:
+            told = await answer.json()
+            assert (answer.status, told.get("code", told.get("error_code"))) == (422, "invalid_parameters")
+            assert [error["field"] for error in told["errors"]] == list(faulty)
+
+
+@pytest.mark.parametrize(("word", "status"), [("1", 422), ("yes", 422), ("", 422), ("False", 202), ("TRUE", 202)])
+async def test_hanging_up_means_what_it_says_or_is_refused(
+    word: str, status: int, fake: FakeComfyUI, start: Service
+) -> None:
+    client = await ready(await start(fake.url))
+    asked = {"X-Cancel-On-Disconnect": word, "Prefer": "respond-async"}
+    async with client.post("/widgets/inpaint", json=values(), headers=asked) as answer:
+        assert answer.status == status
+        if status == 422:
+            (complaint,) = (await answer.json())["errors"]
+            assert complaint == {"field": "X-Cancel-On-Disconnect", "message": "must be one of true, false"}

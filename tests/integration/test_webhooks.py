@@ -89,13 +89,29 @@ async def test_a_failed_job_is_told_too_and_one_without_a_webhook_says_nothing_o
 async def test_an_inner_address_is_never_posted_to(fake: FakeComfyUI, start: Service) -> None:
     client = await ready(await start(fake.url))
     async with Receiver() as receiver:
-        job_id = (await submitted(client, **{"X-Webhook-URL": receiver.url}))["id"]
-        job = await told(client, job_id, "pending")
+        named = receiver.url.replace("127.0.0.1", "localhost")
+        job = await told(client, (await submitted(client, **{"X-Webhook-URL": named}))["id"], "dead")
+        assert job["webhook"]["tries"] == 1
         assert "does not connect to" in job["webhook"]["answer"]
         assert receiver.words == []
 
 
-@pytest.mark.parametrize("url", ["nowhere", "ftp://a.example/", "https://u:p@a.example/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nowhere",
+        "ftp://a.example/",
+        "https://u:p@a.example/",
+        "http://127.0.0.1:8392/x",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://0.0.0.0/",
+        "http://169.254.169.254/latest",
+        "http://2130706433/",
+        "http://127.1/",
+        "http://0x7f000001/",
+    ],
+)
 async def test_a_webhook_that_cannot_be_is_refused_before_anything_runs(
     url: str, fake: FakeComfyUI, start: Service
 ) -> None:

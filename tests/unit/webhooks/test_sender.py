@@ -67,7 +67,7 @@ async def test_nothing_is_posted_to_inner_addresses(host: str) -> None:
     async with Receiver() as receiver, Sender(AddressGuard(), timeout=2, user_agent="test/1") as sender:
         port = receiver.url.split(":")[2].split("/")[0]
         answer = await sender.post(f"http://{host}:{port}/", b"", {})
-        assert not answer.took_it
+        assert (answer.took_it, answer.gone) == (False, True)
         assert "does not connect to" in answer.text
         assert receiver.words == []
 
@@ -86,5 +86,5 @@ async def test_nothing_is_posted_to_inner_addresses(host: str) -> None:
 )
 def test_an_address_that_cannot_be_posted_to_is_refused(url: str, says: str) -> None:
     with pytest.raises(InvalidParameters, match=says) as caught:
-        checked(url, "X-Webhook-URL")
+        checked(url, "X-Webhook-URL", AddressGuard())
     assert [field.field for field in caught.value.fields] == ["X-Webhook-URL"]

@@ -47,7 +47,6 @@ def _widget_path(widget: Widget) -> Described:
     schema = json_schema(widget)
     body = {kind: {"schema": schema} for kind in ("application/json", "multipart/form-data")}
     done = _json("The image's temporary link", LINK) | {"headers": HEADERS}
-    kept = _json("The job, for who asked not to wait", _job()) | {"headers": HEADERS | {"Location": {"schema": TEXT}}}
     return {
         "get": _operation(
             f"describe_{widget.name}",
@@ -57,7 +56,7 @@ def _widget_path(widget: Widget) -> Described:
         "post": _operation(
             f"run_{widget.name}",
             widget.title,
-            {"200": done, "202": kept, **_failures(*PROBLEMS)},
+            {"200": done, "202": _kept(), **_failures(*PROBLEMS)},
             ASKED,
             description=widget.description,
             requestBody={"required": True, "content": body},
@@ -98,16 +97,20 @@ def _myshell_path() -> Described:
     result = {"type": "object", "properties": {"success": {"type": "boolean"}, "result": {"type": "string"}}}
     answers = {status: _json(text, {"type": "object"}) for status, text in PROBLEMS.items()}
     request = {"required": True, "content": {"application/json": {"schema": body}}}
-    done = _json("The widget's result, a JSON string", result)
+    done = _json("The widget's result, a JSON string", result) | {"headers": HEADERS}
     return {
         "post": _operation(
             "run_myshell_widget",
             "Run a widget in MyShell's envelope",
-            {"200": done, **answers},
+            {"200": done, "202": _kept(), **answers},
             ASKED,
             requestBody=request,
         )
     }
+
+
+def _kept() -> Described:
+    return _json("The job, for who asked not to wait", _job()) | {"headers": HEADERS | {"Location": {"schema": TEXT}}}
 
 
 def _job() -> Described:

@@ -15,7 +15,7 @@ from orchestrator.api.access import caller_of
 from orchestrator.api.admission import PLACE
 from orchestrator.api.idempotency import fingerprint
 from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT, WEBHOOK_GUARD
-from orchestrator.api.problems import SUBMITTED
+from orchestrator.api.problems import IGNORED, SUBMITTED
 from orchestrator.api.stopping import unless_stopping
 from orchestrator.callers.caller import Caller, Right
 from orchestrator.complaints import Complaints
@@ -74,6 +74,8 @@ async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[A
     complaints.settle()
     with app[ADMISSION].enter(caller) as request[PLACE]:
         widget, raw = await read(request)
+        if known := app[RECEPTION].widgets.get(widget):
+            request[IGNORED] = tuple(name for name in raw if name not in known.definition.parameters)
         asked = {name: request.headers[name] for name in (WEBHOOK, PRIORITY) if name in request.headers}
         mark = "" if key is None else await fingerprint(widget, raw, chosen, asked)
         request_for_run = WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook)

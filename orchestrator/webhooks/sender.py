@@ -133,4 +133,4 @@ def _connect_failure(error: aiohttp.ClientConnectorError) -> str:
 
 
 def _wrong(field: str, message: str) -> InvalidParameters:
-    return InvalidParameters(f"{field} {message}", [FieldError(field, message)])
+    return InvalidParameters(None, [FieldError(field, message)])

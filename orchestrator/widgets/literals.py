@@ -5,10 +5,13 @@ Callers are programs that send 25, "25" or 25.0 for the same thing. Pure; knows 
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 
 LONGEST_NAME = 200
 _LONGEST_NUMERAL = 64
+_LOOKED_AT, _LONGEST_KEY = 100, 64
 _NUMERAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -52,6 +55,13 @@ def name_fault(name: str) -> str | None:
     if "/" in name or "\\" in name or ".." in name or not name.isprintable():
         return "the name must not contain / or \\ or .. or control characters"
     return None
+
+
+def meant(name: str, unknown: Sequence[str]) -> str:
+    """For a complaint that `name` is missing: which of the unknown keys was perhaps to be it, or nothing."""
+    short = (key for key in unknown[:_LOOKED_AT] if len(key) <= _LONGEST_KEY)
+    key = next((key for key in short if name in key or get_close_matches(name, [key])), None)
+    return "" if key is None else f" ({shown(key)} is not known)"
 
 
 def shown(raw: object) -> str:

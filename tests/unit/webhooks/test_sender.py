@@ -85,6 +85,8 @@ async def test_nothing_is_posted_to_inner_addresses(host: str) -> None:
     ],
 )
 def test_an_address_that_cannot_be_posted_to_is_refused(url: str, says: str) -> None:
-    with pytest.raises(InvalidParameters, match=says) as caught:
+    with pytest.raises(InvalidParameters) as caught:
         checked(url, "X-Webhook-URL", AddressGuard())
-    assert [field.field for field in caught.value.fields] == ["X-Webhook-URL"]
+    (complaint,) = caught.value.fields
+    assert complaint.field == "X-Webhook-URL"
+    assert says in complaint.message

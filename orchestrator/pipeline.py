@@ -230,12 +230,18 @@ class Reception:
         definition = widget.definition
         given = [name for name in definition.pictures if name in values]
         masks = {name: mask for name, mask in definition.masks.items() if name in values}
-        async with meanwhile(self.pictures.read_mask(values.picture(name), name) for name in masks) as drawing:
-            read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
-            pictures = dict(zip(given, read, strict=True))
+        # Pictures first: while one is inflated, which leaves the interpreter to others, its mask is drawn.
+        async with (
+            meanwhile(self.pictures.read(values.picture(name), name) for name in given) as reading,
+            meanwhile(
+                self.pictures.read_mask(values.picture(name), name, _latent_check(mask, values))
+                for name, mask in masks.items()
+            ) as drawing,
+        ):
+            pictures = dict(zip(given, await asyncio.gather(*reading), strict=True))
             for (name, mask), drawn in zip(masks.items(), drawing, strict=True):
                 size = (pictures[mask.of].width, pictures[mask.of].height)
-                pictures[name] = await self.pictures.fit_mask(await drawn, size, _latent_check(mask, values))
+                pictures[name] = await self.pictures.fit_mask(await drawn, size)
         return pictures
 
     async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:
@@ -257,8 +263,9 @@ class Work:
     png_workflow: bool = True
     """Whether a PNG says how it was made, for ComfyUI's editor to open."""
 
-    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> bool:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+        False when the backend has not begun it.
 
         `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
@@ -275,9 +282,9 @@ class Work:
         except Stopped:
             over = await lease.stopped(watch.laps)
         except NotBegun as error:
-            log.warning("job %s goes back to the queue: %s", spec.id, error)
+            log.info("job %s goes back to the queue: %s", spec.id, error)
             await lease.put_back()
-            over = False
+            return False
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
             # Not at once: what struck it here may strike again, and another backend may be free by then.
@@ -296,6 +303,7 @@ class Work:
             await self.provisions.end(spec.id)
             stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)
             log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
+        return True
 
     async def _stored_before(self, lease: Lease) -> StoredImage | None:
         """The image, if an earlier life got as far as keeping it and no further."""
@@ -308,7 +316,7 @@ class Work:
         rendered = await render(lease, backend, self.provisions, self.supplier)
         leave()
         watch.lap("run")
-        texts = _as_it_ran(spec) if self.png_workflow else {}
+        texts = _as_it_ran(spec) if self.png_workflow and spec.output_format == "png" else {}
         image = await self.threads.run(to_output, rendered, spec.output_format, texts)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)
 

@@ -7,16 +7,21 @@ Knows nothing of what becomes of the image, nor of the job when this fails.
 import asyncio
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.wire import Upload
+from orchestrator.errors import BackendLost
 from orchestrator.jobs.engine import Lease
 from orchestrator.jobs.job import Fetching, Preview, Queued, Running
 from orchestrator.provisions import Provisions
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telling import told_by
+
+_RECALLED = 1.0
+"""Seconds in which the backend is not told again to give a job back: it may have begun in that moment."""
 
 
 class Stopped(Exception):
@@ -30,6 +35,7 @@ async def render(lease: Lease, backend: BackendClient, provisions: Provisions, s
     """
     running = asyncio.create_task(_run(lease, backend, provisions, supplier))
     cancelled = asyncio.create_task(lease.cancelled.wait())
+    recalls = asyncio.create_task(_heed_recalls(lease, backend))
     try:
         await asyncio.wait({running, cancelled}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
@@ -38,9 +44,18 @@ async def render(lease: Lease, backend: BackendClient, provisions: Provisions, s
             backend.leave(lease.spec.id)
         raise Stopped
     finally:
-        for task in (running, cancelled):
+        for task in (running, cancelled, recalls):
             task.cancel()
-        await asyncio.wait({running, cancelled})
+        await asyncio.wait({running, cancelled, recalls})
+
+
+async def _heed_recalls(lease: Lease, backend: BackendClient) -> None:
+    while True:
+        await lease.recalled.wait()
+        with suppress(BackendLost):
+            await backend.withdraw(lease.spec.id)
+        await asyncio.sleep(_RECALLED)
+        lease.recalled.clear()
 
 
 async def _run(lease: Lease, backend: BackendClient, provisions: Provisions, supplier: ModelSupplier) -> bytes:

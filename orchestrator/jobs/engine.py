@@ -147,13 +147,16 @@ class Lease(Protocol):
     """Set when somebody wants the job cancelled, or when the lease was lost."""
     lost: bool
     """True when the job is another's by now: what it does at its backend is that one's affair."""
+    recalled: asyncio.Event
+    """Set when the job has waited at its backend while another, that could run it, waits for work: who can take it back
+    puts it back, and who cannot clears this."""
 
     @property
     def watched(self) -> bool:
         """True while somebody would be told of previews."""
 
     async def progress(self, happening: Happening) -> None:
-        """Tells listeners. Cheap; what is told may be lost in a crash."""
+        """Tells listeners. Cheap; what is told may be lost in a crash. From the first Running on the job has begun."""
 
     async def done(self, result: Succeeded, timings: Timings) -> bool:
         """The job has its image. False when the lease was lost: drop the result."""

@@ -18,6 +18,7 @@ from tests.engines.conformance import (
     AVOID_SECONDS,
     LEASE_SECONDS,
     PICTURE,
+    RECALL_SECONDS,
     EngineConformance,
     Opened,
     lease,
@@ -27,7 +28,9 @@ from tests.engines.jobs import spec, wants
 
 
 def opened(folder: Path, **more: int) -> SqliteEngine:
-    dials = Dials(affinity=AFFINITY_SECONDS, avoid=AVOID_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more)
+    dials = Dials(
+        affinity=AFFINITY_SECONDS, avoid=AVOID_SECONDS, recall=RECALL_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more
+    )
     return SqliteEngine(folder / "jobs.sqlite", dials)
 
 

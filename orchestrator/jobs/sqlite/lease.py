@@ -19,6 +19,7 @@ from orchestrator.jobs.job import (
     JobSpec,
     Queued,
     Requeued,
+    Running,
     Succeeded,
     Timings,
     end_from_json,
@@ -100,6 +101,8 @@ class SqliteLease:
         self.waited: float = max(0.0, row["leased"] - max(fetched or created, row["available"]))
         self.cancelled = asyncio.Event()
         self.lost = False
+        self.recalled = asyncio.Event()
+        self.begun = False
         self.fence: int = row["fence"]
         self.backend: str = row["backend"]
         self.began = time.monotonic()
@@ -113,6 +116,7 @@ class SqliteLease:
 
     async def progress(self, happening: Happening) -> None:
         """Tells listeners."""
+        self.begun = self.begun or isinstance(happening, Running)
         self._ledger.tell(self.spec, happening)
 
     async def done(self, result: Succeeded, timings: Timings) -> bool:

@@ -1,6 +1,7 @@
 """The JSON parser for bodies with pictures in them says what json.loads says, and holds nobody up."""
 
 import json
+import threading
 
 import pytest
 from hypothesis import example, given, settings
@@ -126,3 +127,23 @@ async def test_a_50_megabyte_body_does_not_hold_up_the_event_loop(escape: bytes)
     gap = await least_worst_gap(lambda: parse_json(body))
     print(f"{len(body) / 1e6:.0f} MB of JSON, worst gap {gap * 1000:.1f} ms")
     assert gap <= LIMIT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"{}," * 300_000 + b"{}]",
+        b'["' + b"\\\\" * 400_000 + b'"]',
+        b"[" + b'"",' * 300_000 + b'""]',
+        b'["' + b"A" * 2_000_000 + b'"]',
+    ],
+    ids=["many values", "many escapes", "many strings", "large"],
+)
+async def test_what_takes_long_is_parsed_in_a_thread(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = threading.get_ident()
+    threads: list[int] = []
+    monkeypatch.setattr("orchestrator.api.body.parse", lambda _: threads.append(threading.get_ident()))
+    await parse_json(body)
+    assert threads != [here]
+    await parse_json(b'{"image": "' + b"QUJD" * 150_000 + b'", "steps": 25}')
+    assert threads[1:] == [here]

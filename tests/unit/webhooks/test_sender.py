@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import pytest
@@ -9,6 +9,8 @@ from orchestrator.errors import InvalidParameters
 from orchestrator.images.guard import AddressGuard
 from orchestrator.webhooks.sender import Sender, checked
 from tests.fakes.receiver import Receiver
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -58,6 +60,28 @@ async def test_who_does_not_answer_costs_no_more_than_the_timeout(sender: Sender
     assert (answer.took_it, answer.text) == (False, "did not answer within 0.5 s")
     refused = await sender.post(f"http://127.0.0.1:{port}/token", b"", {})
     assert (refused.took_it, refused.text) == (False, "cannot be connected to")
+
+
+async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example ESMTP\r\n")
+    await hang_up(reader, writer)
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("serve", "says"), [(babble, "answered what is not HTTP"), (hang_up, "broke the connection off")]
+)
+async def test_what_came_of_it_is_told_in_words(sender: Sender, serve: Serve, says: str) -> None:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        answer = await sender.post(f"http://127.0.0.1:{port}/token", b"", {})
+    assert (answer.took_it, answer.gone, answer.text) == (False, False, says)
+    unreadable = await sender.post("http://2130706433/token", b"", {})
+    assert unreadable.text == "has an address that is not written as one"
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,16 @@ async def test_the_link_knows_head_and_range(service: aiohttp.ClientSession) -> 
         assert answer.status == 206
         assert await answer.read() == b"\xff\xd8"
         assert answer.headers["Content-Range"] == f"bytes 0-1/{size}"
+        tag = answer.headers["ETag"]
+    async with service.get(url, headers={"If-None-Match": tag}) as answer:
+        assert answer.status == 304
+    for beyond in (f"bytes={size}-", "bytes=5-2", "pages=1"):
+        async with service.get(url, headers={"Range": beyond}) as answer:
+            assert answer.status == 416
+            assert answer.content_type == "application/problem+json"
+            assert answer.headers["Content-Range"] == f"bytes */{size}"
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert (await answer.json())["code"] == "range_not_satisfiable"
 
 
 async def test_txt2img_needs_no_picture(service: aiohttp.ClientSession) -> None:

@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from orchestrator.allowance import require_sizes, require_steps_and_canvas
+from orchestrator.allowance import require_steps_and_canvas
 from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.following import NotBegun
@@ -31,20 +31,18 @@ from orchestrator.errors import (
     UnknownWidget,
 )
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
-from orchestrator.images.mask import require_latent_mask
-from orchestrator.images.source import Mask, Picture, PictureSource
+from orchestrator.images.source import Picture, PictureSource
 from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
 from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, NeededModel, Succeeded
-from orchestrator.meanwhile import meanwhile
+from orchestrator.materials import obtain
 from orchestrator.models.finder import ModelFile, ModelFinder
 from orchestrator.provisions import Provisions
 from orchestrator.rendering import Stopped, render
 from orchestrator.stopwatch import Passed, Stopwatch
 from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
-from orchestrator.widgets.definition import MaskParameter
 from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
 
@@ -118,14 +116,8 @@ class Reception:
         self.engine.ensure_room()
         await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
-        async with meanwhile([self._find_models(widget, values)]) as [finding]:
-            pictures = await self._read_pictures(widget, values)
-            require_sizes(
-                {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
-            )
-            watch.lap("pictures")
-            files = await finding
-        watch.lap("models")
+        materials = await obtain(self.pictures, self.models, widget, values, request.caller.limits, watch)
+        pictures, files = materials.pictures, materials.files
         references = {name: _upload(picture).reference for name, picture in pictures.items()}
         compiled = compile_graph(widget, values, _chosen(files, values), references)
         self.pool.require(compiled.graph.classes)
@@ -226,31 +218,6 @@ class Reception:
             raise UnknownWidget(f"There is no widget {name[:100]!r}; there are: {', '.join(self.widgets)}")
         return self.widgets[name]
 
-    async def _read_pictures(self, widget: Widget, values: Values) -> dict[str, Picture]:
-        """Every picture and mask that was given; masks at their picture's size, with something left to repaint."""
-        definition = widget.definition
-        given = [name for name in definition.pictures if name in values]
-        masks = {name: mask for name, mask in definition.masks.items() if name in values}
-        # Pictures first: while one is inflated, which leaves the interpreter to others, its mask is drawn.
-        async with (
-            meanwhile(self.pictures.read(values.picture(name), name) for name in given) as reading,
-            meanwhile(
-                self.pictures.read_mask(values.picture(name), name, _latent_check(mask, values))
-                for name, mask in masks.items()
-            ) as drawing,
-        ):
-            pictures = dict(zip(given, await asyncio.gather(*reading), strict=True))
-            for (name, mask), drawn in zip(masks.items(), drawing, strict=True):
-                size = (pictures[mask.of].width, pictures[mask.of].height)
-                pictures[name] = await self.pictures.fit_mask(await drawn, size)
-        return pictures
-
-    async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:
-        """The checkpoint, then the LoRAs in prompt order: all known to fit, none fetched yet."""
-        checkpoint = await self.models.checkpoint(values.checkpoint, widget.definition.checkpoint, widget.families)
-        field = widget.definition.loras.parameter if widget.definition.loras else widget.definition.checkpoint
-        return [checkpoint, *[await self.models.lora(tag.name, field, checkpoint) for tag in values.loras]]
-
 
 @dataclass(frozen=True)
 class Work:
@@ -327,15 +294,6 @@ def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
     weighted = zip(loras, values.loras, strict=True)
     chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
     return ChosenModels(checkpoint.file, checkpoint.family, chosen, checkpoint.channels)
-
-
-def _latent_check(mask: MaskParameter, values: Values) -> Callable[[Mask], None]:
-    """Refuses a mask that leaves nothing to repaint with these values."""
-    blur = values.integer(mask.blur) if mask.blur else 0
-    invert = mask.invert is not None and values.integer(mask.invert) == 1
-    only = mask.only is not None and values.integer(mask.only) == 1
-    padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
-    return partial(require_latent_mask, blur=blur, invert=invert, padding=padding)
 
 
 def _as_it_ran(spec: JobSpec) -> dict[str, str]:

@@ -32,6 +32,7 @@ from orchestrator.api.keys import API_KEYS, RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
 
+_IGNORED = "X-Ignored-Parameters"
 _TEXTS_ALONE = ("anyOf", "type")
 _BEFORE_A_JOB = ("400", "401", "408", "413", "415")
 _OF_RUNS = tuple(status for status in PROBLEMS if status != "416")
@@ -51,10 +52,10 @@ def _failures(*statuses: str) -> Described:
 
 
 def _of_runs(failures: Described) -> Described:
-    """The same, naming the job of a request that got as far as that."""
+    """The same, naming the job and the ignored keys of a request that got as far as that."""
     for status, failure in failures.items():
         if status not in _BEFORE_A_JOB:
-            failure["headers"] = OF_FAILURES.get(status, {}) | OF_A_JOB
+            failure["headers"] = OF_FAILURES.get(status, {}) | OF_A_JOB | {_IGNORED: HEADERS[_IGNORED]}
     return failures
 
 
@@ -72,7 +73,6 @@ def _widget_path(widget: Widget) -> Described:
     schema = json_schema(widget)
     body = {"application/json": {"schema": schema}, "multipart/form-data": {"schema": _as_form(schema)}}
     done = _json("The image's temporary link", LINK, HEADERS)
-    kept = _json("The job, for who asked not to wait", _job(), ACCEPTED)
     return {
         "get": _operation(
             f"describe_{widget.name}",
@@ -82,7 +82,7 @@ def _widget_path(widget: Widget) -> Described:
         "post": _operation(
             f"run_{widget.name}",
             widget.title,
-            {"200": done, "202": kept, **_of_runs(_failures(*_OF_RUNS))},
+            {"200": done, "202": _kept(), **_of_runs(_failures(*_OF_RUNS))},
             ASKED,
             description=widget.description,
             requestBody={"required": True, "content": body},
@@ -138,11 +138,15 @@ def _myshell_path() -> Described:
         "post": _operation(
             "run_myshell_widget",
             "Run a widget in MyShell's envelope",
-            {"200": done, **answers},
+            {"200": done, "202": _kept(), **answers},
             ASKED,
             requestBody=request,
         )
     }
+
+
+def _kept() -> Described:
+    return _json("The job, for who asked not to wait", _job(), ACCEPTED)
 
 
 def _job() -> Described:

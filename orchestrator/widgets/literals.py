@@ -6,10 +6,13 @@ Callers are programs that send 25, "25" or 25.0 for the same thing. Pure; knows 
 import math
 import re
 from codecs import getincrementaldecoder
+from collections.abc import Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 
 LONGEST_NAME = 200
 _LONGEST_NUMERAL = 64
+_LOOKED_AT, _LONGEST_KEY = 100, 64
 _NUMERAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -61,6 +64,13 @@ def beginning(raw: bytes, most: int) -> str | None:
         return getincrementaldecoder("utf-8")().decode(raw[:most], final=len(raw) <= most)
     except UnicodeDecodeError:
         return None
+
+
+def meant(name: str, unknown: Sequence[str]) -> str:
+    """For a complaint that `name` is missing: which of the unknown keys was perhaps to be it, or nothing."""
+    short = (key for key in unknown[:_LOOKED_AT] if len(key) <= _LONGEST_KEY)
+    key = next((key for key in short if name in key or get_close_matches(name, [key])), None)
+    return "" if key is None else f" ({shown(key)} is not known)"
 
 
 def shown(raw: object) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar, assert_never
 
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.widgets import definition as d
-from orchestrator.widgets.literals import Unreadable, beginning, name_fault, real_number, shown, whole_number
+from orchestrator.widgets.literals import Unreadable, beginning, meant, name_fault, real_number, shown, whole_number
 from orchestrator.widgets.prompt import MOST_PARTS, LoraTag, extract_loras, parts, without_tags
 from orchestrator.widgets.samplers import SAMPLERS, Sampler, find_sampler
 
@@ -85,6 +85,7 @@ def check(
     settled: dict[str, Value] = {}
     complaints: list[FieldError] = []
     loras: tuple[LoraTag, ...] = ()
+    ignored = tuple(key for key in raw if key not in definition.parameters)
     for name, parameter in definition.parameters.items():
         try:
             value = read(parameter, raw.get(name), samplers.get(name, SAMPLERS))
@@ -95,13 +96,12 @@ def check(
                 loras += found
             settled[name] = value
         except Unreadable as fault:
-            complaints.append(FieldError(name, str(fault)))
+            complaints.append(FieldError(name, str(fault) if name in raw else f"{fault}{meant(name, ignored)}"))
         except InvalidParameters as fault:
             complaints.extend(fault.fields)
     if complaints:
-        raise InvalidParameters(_summary(complaints), complaints)
+        raise InvalidParameters(None, complaints)
     seed = _drawn_seed(definition, settled, randomness)
-    ignored = tuple(key for key in raw if key not in definition.parameters)
     return Checked(Values(MappingProxyType(settled), _typed(settled[definition.checkpoint], str), seed, loras), ignored)
 
 
@@ -230,11 +230,6 @@ def _is_blank(parameter: d.Parameter, raw: object) -> bool:
     if isinstance(raw, str) and not isinstance(parameter, d.PromptParameter | d.TextParameter):
         return not raw.strip()
     return raw is None or raw in ("", b"")
-
-
-def _summary(complaints: list[FieldError]) -> str:
-    names = list(dict.fromkeys(complaint.field for complaint in complaints))
-    return f"{'This parameter' if len(names) == 1 else 'These parameters'} cannot be used: {', '.join(names)}"
 
 
 def _typed(value: object, kind: type[T]) -> T:

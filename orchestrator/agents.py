@@ -125,7 +125,8 @@ class Agents:
             return None
 
     async def _do(self, lease: Lease, place: Place, seat: "asyncio.Future[None]") -> None:
-        if place.model != lease.spec.model:
+        before = place.model
+        if before != lease.spec.model:
             self._switched(place.backend.name)
         place.take(lease.spec.model)
 
@@ -136,7 +137,9 @@ class Agents:
 
         try:
             with about(lease.spec.id):
-                await self._work.do(lease, place.backend, leave)
+                begun = await self._work.do(lease, place.backend, leave)
+            if not begun and place.model == lease.spec.model:
+                place.model = before
         except asyncio.CancelledError:
             await self._part(lease, place, at_backend=not seat.done())
             raise

@@ -19,7 +19,7 @@ def require_steps_and_canvas(widget: Widget, values: Values, limits: Limits) -> 
     if limits.megapixels is not None:
         complaints.extend(_too_large_canvases(widget, values, limits.megapixels))
     if complaints:
-        raise InvalidParameters("More than this API key may ask for", complaints)
+        raise InvalidParameters(None, complaints)
 
 
 def require_sizes(pictures: Mapping[str, Picture], limits: Limits) -> None:
@@ -32,7 +32,7 @@ def require_sizes(pictures: Mapping[str, Picture], limits: Limits) -> None:
         if picture.width * picture.height > limits.megapixels * 1e6
     ]
     if complaints:
-        raise InvalidParameters("More than this API key may ask for", complaints)
+        raise InvalidParameters(None, complaints)
 
 
 def _too_many_steps(widget: Widget, values: Values, most: int) -> Iterator[FieldError]:

@@ -38,6 +38,7 @@ from orchestrator.api.keys import (
     SIGNER,
     STORE,
     WAIT,
+    WEBHOOK_GUARD,
 )
 from orchestrator.api.metrics import measured
 from orchestrator.api.problems import FORMS, problems
@@ -186,7 +187,8 @@ async def _follow(widgets: LivingWidgets) -> None:
 def _webhooks(settings: Settings, engine: SqliteEngine, app: web.Application, secret: bytes) -> Messenger:
     """Tells webhooks of the ends of jobs while it is open."""
     agent = f"comfy-orchestrator/{version('comfy-orchestrator')}"
-    sender = Sender(AddressGuard(settings.webhook_networks), timeout=settings.webhook_seconds, user_agent=agent)
+    app[WEBHOOK_GUARD] = AddressGuard(settings.webhook_networks)
+    sender = Sender(app[WEBHOOK_GUARD], timeout=settings.webhook_seconds, user_agent=agent)
     signer, links = webhook_signer(settings, secret), app[SIGNER]
     heard = app[METRICS].posted
     return Messenger(engine, engine.outbox, sender, signer, lambda job: description(links, job), heard=heard)

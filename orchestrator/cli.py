@@ -14,6 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from orchestrator.allocation import keep_freed_memory
 from orchestrator.app import create_app
 from orchestrator.commands import backends as backends_command
 from orchestrator.commands import check as check_command
@@ -86,6 +87,7 @@ def _settings(options: argparse.Namespace, **overrides: object) -> Settings:
 def _serve(options: argparse.Namespace) -> int:
     settings = _settings(options, host=options.host, port=options.port)
     logs.configure(settings.log_format)
+    keep_freed_memory()
 
     async def until_stopped() -> None:
         stopped = asyncio.Event()

@@ -62,6 +62,12 @@ class FieldError:
     message: str
 
 
+def naming(fields: Sequence[FieldError]) -> str:
+    """A sentence that names the fields at fault; what is wrong with each, their messages say."""
+    names = list(dict.fromkeys(complaint.field for complaint in fields))
+    return f"{'This parameter' if len(names) == 1 else 'These parameters'} cannot be used: {', '.join(names)}"
+
+
 class OrchestratorError(Exception):
     """The service failed."""
 
@@ -73,11 +79,14 @@ class OrchestratorError(Exception):
     def __init__(
         self, detail: str | None = None, fields: Sequence[FieldError] = (), *, retry_after: float | None = None
     ) -> None:
-        self.detail = detail or (type(self).__doc__ or "").split("\n")[0]
+        self.detail = detail or self._said_of(fields)
         self.fields = tuple(fields)
         if retry_after is not None:
             self.retry_after = retry_after
         super().__init__(self.detail)
+
+    def _said_of(self, fields: Sequence[FieldError]) -> str:
+        return (type(self).__doc__ or "").split("\n")[0]
 
     @property
     def code(self) -> str:
@@ -112,6 +121,9 @@ class UnknownWidget(RequestError):
 class InvalidParameters(RequestError):
     """Some parameters cannot be used."""
 
+    def _said_of(self, fields: Sequence[FieldError]) -> str:
+        return naming(fields) if fields else super()._said_of(fields)
+
 
 class ImageNotFound(RequestError):
     """There is no such image."""
@@ -138,7 +150,7 @@ class JobCancelled(RequestError):
 
 
 class KeyReused(RequestError):
-    """This Idempotency-Key came with another request before."""
+    """This Idempotency-Key came with another request before; use another key for this one."""
 
 
 class WidgetExists(RequestError):

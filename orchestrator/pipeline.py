@@ -14,7 +14,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
-from orchestrator.allowance import require_sizes, require_steps_and_canvas
+from orchestrator.allowance import require_steps_and_canvas
 from orchestrator.callers.caller import ANYBODY, Caller
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.following import NotBegun
@@ -31,20 +31,18 @@ from orchestrator.errors import (
     UnknownWidget,
 )
 from orchestrator.images.encode import CONTENT_TYPES, OutputFormat, to_output
-from orchestrator.images.mask import require_latent_mask
-from orchestrator.images.source import Mask, Picture, PictureSource
+from orchestrator.images.source import Picture, PictureSource
 from orchestrator.images.store import ImageStore, StoredImage, new_name
 from orchestrator.images.threads import PictureThreads
 from orchestrator.jobs.engine import Cancellation, JobEngine, Lease, Retry
 from orchestrator.jobs.job import Cancelled, Ended, Failed, Job, JobSpec, NeededModel, Succeeded
-from orchestrator.meanwhile import meanwhile
+from orchestrator.materials import obtain
 from orchestrator.models.finder import ModelFile, ModelFinder
 from orchestrator.provisions import Provisions
 from orchestrator.rendering import Stopped, render
 from orchestrator.stopwatch import Passed, Stopwatch
 from orchestrator.supplying import ModelSupplier
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, CompiledGraph, compile_graph
-from orchestrator.widgets.definition import MaskParameter
 from orchestrator.widgets.values import Checked, Values
 from orchestrator.widgets.widget import Widget
 
@@ -118,14 +116,8 @@ class Reception:
         self.engine.ensure_room()
         await self.engine.ensure_share(request.caller.id, request.caller.limits.jobs)
         watch.lap("check")
-        async with meanwhile([self._find_models(widget, values)]) as [finding]:
-            pictures = await self._read_pictures(widget, values)
-            require_sizes(
-                {name: pictures[name] for name in widget.definition.pictures if name in pictures}, request.caller.limits
-            )
-            watch.lap("pictures")
-            files = await finding
-        watch.lap("models")
+        materials = await obtain(self.pictures, self.models, widget, values, request.caller.limits, watch)
+        pictures, files = materials.pictures, materials.files
         references = {name: _upload(picture).reference for name, picture in pictures.items()}
         compiled = compile_graph(widget, values, _chosen(files, values), references)
         self.pool.require(compiled.graph.classes)
@@ -193,6 +185,7 @@ class Reception:
             workflow=json.dumps(compiled.workflow, separators=(",", ":")),
             output_format=request.output_format,
             model=compiled.checkpoint,
+            texts=compiled.texts,
             classes=compiled.graph.classes,
             created=time.time(),
             deadline=self.limits.run,
@@ -225,25 +218,6 @@ class Reception:
             raise UnknownWidget(f"There is no widget {name[:100]!r}; there are: {', '.join(self.widgets)}")
         return self.widgets[name]
 
-    async def _read_pictures(self, widget: Widget, values: Values) -> dict[str, Picture]:
-        """Every picture and mask that was given; masks at their picture's size, with something left to repaint."""
-        definition = widget.definition
-        given = [name for name in definition.pictures if name in values]
-        masks = {name: mask for name, mask in definition.masks.items() if name in values}
-        async with meanwhile(self.pictures.read_mask(values.picture(name), name) for name in masks) as drawing:
-            read = await asyncio.gather(*(self.pictures.read(values.picture(name), name) for name in given))
-            pictures = dict(zip(given, read, strict=True))
-            for (name, mask), drawn in zip(masks.items(), drawing, strict=True):
-                size = (pictures[mask.of].width, pictures[mask.of].height)
-                pictures[name] = await self.pictures.fit_mask(await drawn, size, _latent_check(mask, values))
-        return pictures
-
-    async def _find_models(self, widget: Widget, values: Values) -> Sequence[ModelFile]:
-        """The checkpoint, then the LoRAs in prompt order: all known to fit, none fetched yet."""
-        checkpoint = await self.models.checkpoint(values.checkpoint, widget.definition.checkpoint, widget.families)
-        field = widget.definition.loras.parameter if widget.definition.loras else widget.definition.checkpoint
-        return [checkpoint, *[await self.models.lora(tag.name, field, checkpoint) for tag in values.loras]]
-
 
 @dataclass(frozen=True)
 class Work:
@@ -257,8 +231,9 @@ class Work:
     png_workflow: bool = True
     """Whether a PNG says how it was made, for ComfyUI's editor to open."""
 
-    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> None:
+    async def do(self, lease: Lease, backend: BackendClient, leave: Callable[[], None]) -> bool:
         """Runs the job and hands it back, ended or to be run again. Raises StorageError when that cannot be written.
+        False when the backend has not begun it.
 
         `leave` is called as soon as the backend is done with the job: what is left is no reason to keep it waiting.
 
@@ -269,16 +244,16 @@ class Work:
         watch = Stopwatch(partial(self.passed, spec.id))
         if lease.fetched is not None:
             (watch.note if lease.first else watch.recall)("fetch", lease.fetched)
-        if lease.resumed and lease.begun:
+        if lease.resumed and lease.may_have_begun:
             watch.recall("queue", lease.waited)
         try:
             stored = await self._tried(lease, backend, watch, leave)
         except Stopped:
             over = await lease.stopped(watch.laps)
         except NotBegun as error:
-            log.warning("job %s goes back to the queue: %s", spec.id, error)
+            log.info("job %s goes back to the queue: %s", spec.id, error)
             await lease.put_back()
-            over = False
+            return False
         except BackendLost as error:
             log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
             over = await self._lost(lease, error)
@@ -295,10 +270,11 @@ class Work:
             await self.provisions.end(spec.id)
             stages = ", ".join(f"{stage} {seconds:.3f} s" for stage, seconds in spec.timings + watch.laps)
             log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
+        return True
 
     async def _lost(self, lease: Lease, error: BackendLost) -> bool:
         """Hands a lost job back; True when it has ended with that."""
-        if lease.resumed and not lease.begun:
+        if lease.resumed and not lease.may_have_begun:
             # It only waited there when the service ended, and a backend of the service's own with it.
             await lease.put_back()
             return False
@@ -344,7 +320,7 @@ class Work:
         begin()  # where it was so quick, or collected so late, that it was not seen to begin
         leave()
         watch.lap("run")
-        texts = _as_it_ran(spec) if self.png_workflow else {}
+        texts = _as_it_ran(spec) if self.png_workflow and spec.output_format == "png" else {}
         image = await self.threads.run(to_output, rendered, spec.output_format, texts)
         return await self.store.put(image, CONTENT_TYPES[spec.output_format], spec.image)
 
@@ -354,15 +330,6 @@ def _chosen(files: Sequence[ModelFile], values: Values) -> ChosenModels:
     weighted = zip(loras, values.loras, strict=True)
     chosen = tuple(ChosenLora(lora.file, tag.text_encoder, tag.unet) for lora, tag in weighted)
     return ChosenModels(checkpoint.file, checkpoint.family, chosen, checkpoint.channels)
-
-
-def _latent_check(mask: MaskParameter, values: Values) -> Callable[[Mask], None]:
-    """Refuses a mask that leaves nothing to repaint with these values."""
-    blur = values.integer(mask.blur) if mask.blur else 0
-    invert = mask.invert is not None and values.integer(mask.invert) == 1
-    only = mask.only is not None and values.integer(mask.only) == 1
-    padding = (values.integer(mask.padding) if mask.padding else 0) if only else None
-    return partial(require_latent_mask, blur=blur, invert=invert, padding=padding)
 
 
 def _as_it_ran(spec: JobSpec) -> dict[str, str]:

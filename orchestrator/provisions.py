@@ -88,9 +88,13 @@ class Provisions:
         holding.requests += 1
         try:
             async with holding.writing:
-                await self._inputs.keep(job_id, pictures)
-                await self._pin(job_id, files)
-            yield await self._models.are_here(files)
+                writing = asyncio.create_task(self._inputs.keep(job_id, pictures))
+                try:
+                    await self._pin(job_id, files)
+                    are_here = await self._models.are_here(files)
+                finally:
+                    await writing  # in any case: what is dropped must not be written after that
+            yield are_here
         except BaseException:
             async with holding.writing:
                 with suppress(StorageError):  # then the sweep sees to it

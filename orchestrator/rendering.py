@@ -7,16 +7,22 @@ Knows nothing of what becomes of the image, nor of the job when this fails.
 import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from orchestrator.comfy.client import BackendClient
 from orchestrator.comfy.execution import Progress
+from orchestrator.comfy.faults import InputRefused
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.wire import Upload
+from orchestrator.errors import BackendLost, ExecutionFailed, FieldError, InvalidParameters, OrchestratorError
 from orchestrator.jobs.engine import Lease
-from orchestrator.jobs.job import Fetching, Preview, Queued, Running
+from orchestrator.jobs.job import Fetching, JobSpec, Preview, Queued, Running
 from orchestrator.provisions import Provisions
 from orchestrator.supplying import ModelSupplier
 from orchestrator.telling import told_by
+
+_RECALLED = 1.0
+"""Seconds in which the backend is not told again to give a job back: it may have begun in that moment."""
 
 
 class Stopped(Exception):
@@ -32,10 +38,12 @@ async def render(
 ) -> bytes:
     """The image's PNG, as the backend made it; `begun` is called when the backend is seen to work on the job.
 
-    Raises Stopped, or whatever `Provisions.models`, `ModelSupplier.supply` or BackendClient.run raises.
+    Raises Stopped, InvalidParameters for a text that the backend finds to be too much, or whatever
+    `Provisions.models`, `ModelSupplier.supply` or BackendClient.run raises.
     """
     running = asyncio.create_task(_run(lease, backend, provisions, supplier, begun))
     cancelled = asyncio.create_task(lease.cancelled.wait())
+    recalls = asyncio.create_task(_heed_recalls(lease, backend))
     try:
         await asyncio.wait({running, cancelled}, return_when=asyncio.FIRST_COMPLETED)
         if running.done():
@@ -44,9 +52,18 @@ async def render(
             backend.leave(lease.spec.id)
         raise Stopped
     finally:
-        for task in (running, cancelled):
+        for task in (running, cancelled, recalls):
             task.cancel()
-        await asyncio.wait({running, cancelled})
+        await asyncio.wait({running, cancelled, recalls})
+
+
+async def _heed_recalls(lease: Lease, backend: BackendClient) -> None:
+    while True:
+        await lease.recalled.wait()
+        with suppress(BackendLost):
+            await backend.withdraw(lease.spec.id)
+        await asyncio.sleep(_RECALLED)
+        lease.recalled.clear()
 
 
 async def _run(
@@ -74,16 +91,27 @@ async def _run(
     if not lease.resumed:
         await _bring_models(lease, backend, provisions, supplier)
         uploads = [Upload(name, png) for name, png in (await provisions.pictures(spec)).items()]
-    return await backend.run(
-        Graph.from_api(spec.graph),
-        spec.id,
-        spec.output_node,
-        deadline=spec.deadline,
-        on_begin=begun,
-        on_progress=show,
-        uploads=uploads,
-        resume=lease.resumed,
-    )
+    try:
+        return await backend.run(
+            Graph.from_api(spec.graph),
+            spec.id,
+            spec.output_node,
+            deadline=spec.deadline,
+            on_begin=begun,
+            on_progress=show,
+            uploads=uploads,
+            resume=lease.resumed,
+        )
+    except InputRefused as refusal:
+        raise _whose(refusal, spec) from refusal
+
+
+def _whose(refusal: InputRefused, spec: JobSpec) -> OrchestratorError:
+    """The caller's fault, where it wrote the text; else the graph's."""
+    parameter = spec.texts.get(refusal.node)
+    if parameter is None:
+        return ExecutionFailed(refusal.detail)
+    return InvalidParameters(f"This parameter cannot be used: {parameter}", [FieldError(parameter, refusal.complaint)])
 
 
 def _data_url(jpeg: bytes) -> str:

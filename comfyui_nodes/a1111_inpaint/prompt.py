@@ -27,7 +27,13 @@ Calls: TypeAlias = Mapping[str, Sequence[tuple[int, int]]]
 
 
 class TooLong(ValueError):
-    """A prompt stands for so many texts, or such long ones, that reading them would take the machine's memory."""
+    """A prompt stands for so many texts, or such long ones, that reading them would take the machine's memory.
+
+    The service knows it by its name, and tells it to whoever wrote the prompt.
+    """
+
+    input_at_fault = True
+    """For the embedded backend, which then logs no traceback: nothing is broken."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +87,8 @@ def _check_size(encoder: Encoder, parts: Sequence[_Part]) -> None:
         longest = max(longest, len(encoder.chunks(text)))
         if longest * len(texts) > MOST_CHUNKS:
             raise TooLong(
-                f"the prompt is too much to read: {len(texts)} wordings over its steps and parts, some of {longest} "
-                f"chunks of 75 tokens, where {MOST_CHUNKS} chunks in all are the most"
+                f"the prompt is too much to read: its longest wording has {longest} chunks of 75 tokens, times "
+                f"{len(texts)} for its steps and parts, where {MOST_CHUNKS} chunks in all are the most"
             )
 
 

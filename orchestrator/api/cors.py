@@ -6,8 +6,9 @@ the page may not read what comes back.
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from yarl import URL
 
-from orchestrator.api.keys import API_KEYS, ORIGINS
+from orchestrator.api.keys import API_KEYS, ORIGINS, SIGNER
 from orchestrator.errors import NotPermitted
 
 _METHODS = "GET, HEAD, POST, PUT, DELETE"
@@ -33,10 +34,10 @@ async def cross_origin(request: web.Request, handler: Handler) -> web.StreamResp
             return web.Response(status=204, headers=headers)
     elif (
         request.app[API_KEYS] is None
-        and request.headers.get("Sec-Fetch-Site") == "cross-site"
         and request.method not in ("GET", "HEAD", "OPTIONS")
+        and _is_from_another_origin(request)
     ):
-        raise NotPermitted("A page of another site may not do that; the operator can list its origin in cors_origins")
+        raise NotPermitted("A page of another origin may not do that; the operator can list it in cors_origins")
     return await handler(request)
 
 
@@ -49,6 +50,24 @@ async def allow_origin(request: web.BaseRequest, response: web.StreamResponse) -
     if allowed is not None:
         response.headers["Access-Control-Allow-Origin"] = allowed
         response.headers["Access-Control-Expose-Headers"] = _READ
+
+
+def _is_from_another_origin(request: web.Request) -> bool:
+    """Whether a page sent the request that is not this service's own. Programs name no origin."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is not None:
+        # The browser's own word, which no page can put in, and true behind a proxy that changes the host, too.
+        return site not in ("same-origin", "none")
+    return origin is not None and not _is_own(request, origin)
+
+
+def _is_own(request: web.Request, origin: str) -> bool:
+    """Whether the origin is the host that was asked, whatever a proxy before it speaks, or the one in public_url."""
+    try:
+        page = URL(origin).origin()
+        return page in (URL(f"{page.scheme}://{request.host}").origin(), URL(request.app[SIGNER].base_url).origin())
+    except ValueError:  # "null" is none, for one
+        return False
 
 
 def _allowed(request: web.Request) -> str | None:

@@ -1,12 +1,13 @@
 """A request's body as raw values: flat JSON, or a form with the pictures as files."""
 
 import io
+from collections import Counter
 from collections.abc import Mapping
 
 from aiohttp import web
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
-from orchestrator.api.body import collect, parse_json
+from orchestrator.api.body import BadBody, GivenTwice, collect, parse_json
 from orchestrator.api.reading import pieces
 from orchestrator.errors import FieldError, InvalidParameters, MalformedBody
 
@@ -17,20 +18,29 @@ _FIELDS = 64
 async def raw_values(request: web.Request) -> Mapping[str, object]:
     """The flat mapping that a caller posted; pictures are str, or bytes (files of a form, long strings of JSON).
 
-    Raises MalformedBody, InvalidParameters for a text that is not UTF-8, and what `reading.pieces` raises.
+    Raises MalformedBody, InvalidParameters for a text that is not UTF-8 and for what is given twice, and what
+    `reading.pieces` raises.
     """
     if request.content_type == "multipart/form-data":
         return await _form(request)
-    return await json_object(request)
+    return await json_object(request, "send JSON, or a form as multipart/form-data")
 
 
-async def json_object(request: web.Request) -> Mapping[str, object]:
-    """The body as a JSON object, whatever its content type says. Raises MalformedBody and what `pieces` raises."""
+async def json_object(request: web.Request, mend: str = "send JSON") -> Mapping[str, object]:
+    """The body as a JSON object, whatever its content type says; `mend` is told those who seem to mean something else.
+
+    Raises MalformedBody, InvalidParameters for a name that is given twice, and what `pieces` raises.
+    """
     body = await collect(pieces(request))
     try:
         content = await parse_json(body)
-    except ValueError as error:
-        raise MalformedBody(f"The body is not JSON: {error}") from error
+    except GivenTwice as error:
+        raise InvalidParameters(None, [FieldError(error.name, "is given twice")]) from error
+    except BadBody as error:
+        if request.content_type.endswith("json"):
+            raise MalformedBody(f"The body is not JSON: {error}") from error
+        came = f"as {request.content_type[:60]}" if "Content-Type" in request.headers else "without a content type"
+        raise MalformedBody(f"The body came {came} and is not JSON: {error}; {mend}") from error
     if not isinstance(content, dict):
         raise MalformedBody("The body is not a JSON object of parameters")
     return content
@@ -39,9 +49,11 @@ async def json_object(request: web.Request) -> Mapping[str, object]:
 async def _form(request: web.Request) -> Mapping[str, object]:
     """Each piece is parsed as it arrives, which takes no longer than a search for the boundary in it."""
     fields: list[tuple[MultipartSegment, io.BytesIO]] = []
+    _, options = parse_options_header(request.headers["Content-Type"])
+    if not options.get("boundary"):
+        raise MalformedBody("The form's Content-Type names no boundary; leave that header to what makes the form")
     try:
-        _, options = parse_options_header(request.headers["Content-Type"])
-        with PushMultipartParser(options.get("boundary", ""), max_segment_count=_FIELDS) as parser:
+        with PushMultipartParser(options["boundary"], max_segment_count=_FIELDS) as parser:
             async for piece in pieces(request):
                 for event in parser.parse(piece):
                     if isinstance(event, MultipartSegment):
@@ -50,8 +62,17 @@ async def _form(request: web.Request) -> Mapping[str, object]:
                         fields.append((event, io.BytesIO()))
                     elif event is not None:
                         fields[-1][1].write(event)
+    except ParserLimitReached as error:
+        many = len(fields) >= _FIELDS
+        most = f"more than {_FIELDS} parts" if many else "a part with more or longer headers than a form needs"
+        raise MalformedBody(f"The form has {most}; send the parameters alone") from error
     except MultipartError as error:
-        raise MalformedBody(f"The form cannot be read: {error}") from error
+        broken = f"The form breaks off, or is not well-formed, after {len(fields)} of its parts; send it again, whole"
+        raise MalformedBody(broken) from error
+    names = Counter(segment.name for segment, _ in fields)
+    twice = [FieldError(name, "is given twice") for name, times in names.items() if times > 1]
+    if twice:
+        raise InvalidParameters(None, twice)
     # BytesIO hands over what it holds without a copy.
     return {segment.name: _value(segment, content.getvalue()) for segment, content in fields}
 

@@ -27,11 +27,38 @@ PROBLEM: Described = {
     },
 }
 LINK: Described = {"type": "object", "required": ["url"], "properties": {"url": {"type": "string", "format": "uri"}}}
+_ID: Described = {"description": "The job's id, for `GET /jobs/{id}`", "schema": {"type": "string", "format": "uuid"}}
+_PLACE: Described = {"description": "The job's address", "schema": {"type": "string", "format": "uri"}}
+_AGAIN: Described = {
+    "description": "Seconds after which to come again",
+    "schema": {"type": "integer", "minimum": 1},
+}
 HEADERS: Described = {
-    "X-Job-Id": {"description": "The job's id, for `GET /jobs/{id}`", "schema": {"type": "string", "format": "uuid"}},
+    "X-Job-Id": _ID | {"required": True},
     "X-Seed": {"description": "The seed that was used", "schema": {"type": "integer"}},
-    "X-Ignored-Parameters": {"description": "Keys that the widget does not know", "schema": {"type": "string"}},
+    "X-Ignored-Parameters": {
+        "description": "Keys that the widget does not know: the first 20, percent-encoded, and how many more there are",
+        "schema": {"type": "string"},
+    },
     "Server-Timing": {"description": "Milliseconds of each stage", "schema": {"type": "string"}},
+}
+"""Of every answer about a job."""
+WHILE_IT_LASTS: Described = HEADERS | {"Retry-After": _AGAIN}
+"""Of an answer that tells a job as it stands: not once it has ended."""
+ACCEPTED: Described = WHILE_IT_LASTS | {"Location": _PLACE | {"required": True}}
+"""Of a 202."""
+OF_A_JOB: Described = {"X-Job-Id": _ID, "Location": _PLACE}
+"""Of a failure, once its request has a job."""
+OF_FAILURES: Mapping[str, Described] = {
+    "401": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    **{status: {"Retry-After": _AGAIN} for status in ("429", "503", "507")},
+}
+OF_FILES: Described = {
+    "ETag": {"schema": {"type": "string"}},
+    "Last-Modified": {"schema": {"type": "string"}},
+}
+RANGE: Described = {
+    "Content-Range": {"required": True, "schema": {"type": "string", "pattern": "^bytes ([0-9]+-[0-9]+|[*])/[0-9]+$"}}
 }
 PROBLEMS: Mapping[str, str] = {
     "400": "The body is not what its content type says",
@@ -43,6 +70,7 @@ PROBLEMS: Mapping[str, str] = {
     "410": "The model was taken away at Civitai",
     "413": "The body is too large",
     "415": "The body is compressed",
+    "416": "No byte of the file is in the range",
     "422": "Parameters, pictures or models that cannot be used, each named",
     "429": "Too many jobs are waiting, or a limit of the API key is reached; see Retry-After",
     "451": "Civitai does not serve this service's region",
@@ -82,6 +110,29 @@ ASKED: Sequence[Described] = (
         "schema": {"type": "string", "format": "uri", "maxLength": 2048},
     },
 )
+ASKED_OF_FILES: Sequence[Described] = (
+    {"name": "Range", "in": "header", "description": "The part that is wanted", "schema": TEXT},
+    {"name": "If-None-Match", "in": "header", "description": "The ETag of what is there already", "schema": TEXT},
+)
+_FETCHING: Described = {
+    "model": {"type": "string", "description": "fetching: the model that is on its way"},
+    "received_bytes": {"type": "integer", "description": "fetching"},
+    "total_bytes": {"type": ["integer", "null"], "description": "fetching"},
+    "bytes_per_second": {"type": "integer", "description": "fetching: 0 while unknown"},
+    "seconds_left": {"type": ["number", "null"], "description": "fetching: of this model"},
+}
+_QUEUED: Described = {
+    "place": {"type": "integer", "description": "queued: jobs that are before it"},
+    "eta": {"type": ["number", "null"], "description": "queued: seconds until it is expected to have ended"},
+}
+_RUNNING: Described = {
+    "backend": {"type": "string", "description": "running"},
+    "node": {"type": "string", "description": "running: title of the node at work"},
+    "step": {"type": "integer", "description": "running: of that node"},
+    "steps": {"type": "integer", "description": "running: 0 before its first"},
+    "nodes_done": {"type": "integer", "description": "running"},
+    "nodes": {"type": "integer", "description": "running"},
+}
 JOB: Described = {
     "type": "object",
     "required": ["id", "widget", "state", "seed", "created", "ended", "attempt", "timings", "links"],
@@ -99,19 +150,9 @@ JOB: Described = {
             "description": "Seconds of each stage",
         },
         "links": {"type": "object", "additionalProperties": {"type": "string", "format": "uri"}},
-        "model": {"type": "string", "description": "fetching: the model that is on its way"},
-        "received_bytes": {"type": "integer", "description": "fetching"},
-        "total_bytes": {"type": ["integer", "null"], "description": "fetching"},
-        "bytes_per_second": {"type": "integer", "description": "fetching: 0 while unknown"},
-        "seconds_left": {"type": ["number", "null"], "description": "fetching: of this model"},
-        "place": {"type": "integer", "description": "queued: jobs that are before it"},
-        "eta": {"type": ["number", "null"], "description": "queued: seconds until it is expected to have ended"},
-        "backend": {"type": "string", "description": "running"},
-        "node": {"type": "string", "description": "running: title of the node at work"},
-        "step": {"type": "integer"},
-        "steps": {"type": "integer"},
-        "nodes_done": {"type": "integer"},
-        "nodes": {"type": "integer"},
+        **_FETCHING,
+        **_QUEUED,
+        **_RUNNING,
         "url": {"type": "string", "format": "uri", "description": "succeeded: the image's temporary link"},
         "expires_at": {"type": "number", "description": "succeeded: seconds since the epoch"},
         "code": {"type": "string", "description": "failed: the error's class as a word"},
@@ -130,6 +171,43 @@ JOB: Described = {
                 "answer": {"type": "string", "description": "What came of the last try"},
                 "due": {"type": ["number", "null"], "description": "When it is tried next; seconds since the epoch"},
             },
+        },
+    },
+}
+_REQUEUED: Described = {
+    "reason": {"type": "string", "description": "Why its backend was lost"},
+    "attempt": {"type": "integer", "description": "The run that comes"},
+}
+_PREVIEW: Described = {
+    "image": {"type": "string", "format": "uri", "description": "The picture so far as a data URL"},
+    "node": {"type": "string", "description": "Title of the node that makes it"},
+}
+_HAPPENINGS: Mapping[str, Described] = {
+    "fetching": _FETCHING,
+    "queued": _QUEUED,
+    "running": _RUNNING,
+    "requeued": _REQUEUED,
+    "preview": _PREVIEW,
+}
+HAPPENINGS: Mapping[str, Described] = {
+    kind.capitalize(): {
+        "type": "object",
+        "required": ["kind", *fields],
+        "properties": {"kind": {"const": kind}, **fields},
+    }
+    for kind, fields in _HAPPENINGS.items()
+}
+"""The data of each event but the last, which is the job."""
+EVENT: Described = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "Rises, with gaps; for `Last-Event-ID`"},
+        "event": {"enum": [*_HAPPENINGS, "succeeded", "failed", "cancelled"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in (*HAPPENINGS, "Job")]},
         },
     },
 }

@@ -1,23 +1,20 @@
 """`/jobs/{id}`: where a job stands, cancelling it, the graph that it runs; and what answers say about a job."""
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from urllib.parse import quote
 
 from aiohttp import web
 
 from orchestrator.api.access import caller_of
 from orchestrator.api.editor import editor_url
 from orchestrator.api.keys import RECEPTION, SIGNER
-from orchestrator.api.problems import job_url
+from orchestrator.api.problems import ignored_header, job_url
 from orchestrator.api.stopping import STOPPING, unless_stopping
 from orchestrator.errors import JobEnded, JobNotFound, JobUnfinished, LinkExpired, OrchestratorError
 from orchestrator.images.links import LinkSigner
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Cancelled, Failed, Fetching, Job, Queued, Running, Succeeded
 
-_LISTED = 20
 _CANCEL_SECONDS = 15.0
 """How long a DELETE waits for a backend to let a job go."""
 
@@ -82,9 +79,7 @@ def answer_headers(job: Job) -> dict[str, str]:
     }
     if job.spec.seed is not None:
         headers["X-Seed"] = str(job.spec.seed)
-    if job.spec.ignored:
-        headers["X-Ignored-Parameters"] = _listed(job.spec.ignored)
-    return headers
+    return headers | ignored_header(job.spec.ignored)
 
 
 def described(request: web.Request, job: Job) -> dict[str, object]:
@@ -156,9 +151,3 @@ async def job_of(request: web.Request) -> Job:
     if not caller_of(request).sees(job.spec.owner):
         raise JobNotFound
     return job
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names as a header can carry them: percent-encoded, since they are the caller's own text."""
-    shown = [quote(name[:64], safe=" ", errors="replace") for name in names[:_LISTED]]
-    return ", ".join(shown + ([f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []))

@@ -8,6 +8,7 @@ from orchestrator.callers.keys import ApiKeys
 from orchestrator.callers.rates import Rates
 from orchestrator.comfy.pool import Pool
 from orchestrator.images.encode import OutputFormat
+from orchestrator.images.guard import AddressGuard
 from orchestrator.images.links import LinkSigner
 from orchestrator.images.store import ImageStore
 from orchestrator.jobs.engine import JobEngine
@@ -33,6 +34,8 @@ SIGNER = web.AppKey("signer", LinkSigner)
 OUTLET = web.AppKey("outlet", Outlet)
 MODEL_SIGNER = web.AppKey("model_signer", LinkSigner)
 REQUEST_KEYS = web.AppKey("request_keys", RequestKeys)
+WEBHOOK_GUARD = web.AppKey("webhook_guard", AddressGuard)
+"""Which addresses webhooks may have."""
 OPENER = web.AppKey("opener", Opener)
 OUTPUT_FORMAT: web.AppKey[OutputFormat] = web.AppKey("output_format")
 WAIT = web.AppKey("wait", float)

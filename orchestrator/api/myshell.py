@@ -1,7 +1,8 @@
 """`/public/v1/widget/run`: the envelope that MyShell's runtime speaks around a widget.
 
 `{"widget_id", "input"}`, where input is a JSON object or a string that holds one, is answered with
-`{"success": true, "result": "<JSON string>"}`; errors keep their status and say `"success": false`.
+`{"success": true, "result": "<JSON string>"}`; errors keep their status and say `"success": false`. Who asks not to
+wait gets the job, as it is told everywhere else.
 """
 
 import json
@@ -9,12 +10,14 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from orchestrator.api.body import parse_json
+from orchestrator.api.body import BadBody, GivenTwice, parse_json
 from orchestrator.api.decode import json_object
-from orchestrator.api.jobs import answer_headers, image_url
+from orchestrator.api.jobs import accepted, answer_headers, image_url
+from orchestrator.api.keys import RECEPTION
 from orchestrator.api.problems import Refusal
-from orchestrator.api.waiting import Asked, ended, submit, wish_of
+from orchestrator.api.waiting import Asked, ended, submit
 from orchestrator.errors import FieldError, InvalidParameters
+from orchestrator.widgets.literals import meant
 
 WIDGET_IDS: Mapping[str, str] = {"1782399147535691776": "inpaint"}
 """MyShell's id of a widget to its name here; a name is taken too."""
@@ -25,7 +28,12 @@ _TRACE = "x-myshell-openapi-trace-id"
 
 async def run_widget(request: web.Request) -> web.Response:
     """POST /public/v1/widget/run"""
-    job = await ended(request, await submit(request, _asked), wish_of(request))
+    kept, wish = await submit(request, _asked)
+    if wish.at_once:
+        answer = accepted(request, await request.app[RECEPTION].job(kept.id))
+        answer.headers.update(_trace(request))
+        return answer
+    job = await ended(request, kept, wish)
     result = {"success": True, "result": json.dumps({"url": image_url(request, job)})}
     return web.json_response(result, headers=answer_headers(job) | _trace(request))
 
@@ -41,11 +49,16 @@ def _widget_name(envelope: Mapping[str, object]) -> str:
 
 
 async def _input(envelope: Mapping[str, object]) -> Mapping[str, object]:
-    given = envelope.get("input", {})
+    if "input" not in envelope:
+        unknown = [key for key in envelope if key != "widget_id"]
+        raise InvalidParameters(None, [FieldError("input", f"is required{meant('input', unknown)}")])
+    given = envelope["input"]
     if isinstance(given, str | bytes):
         try:
             given = await parse_json(given.encode() if isinstance(given, str) else given)
-        except ValueError:
+        except GivenTwice as error:
+            raise InvalidParameters(None, [FieldError(error.name, "is given twice")]) from error
+        except BadBody:
             given = None
     if not isinstance(given, dict):
         raise InvalidParameters(None, [FieldError("input", "must be a JSON object, or a string that holds one")])

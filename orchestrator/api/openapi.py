@@ -7,30 +7,56 @@ from aiohttp import web
 
 from orchestrator.api.access import PUBLIC
 from orchestrator.api.described import (
+    ACCEPTED,
     ANYTHING,
     ASKED,
+    ASKED_OF_FILES,
     BACKENDS,
+    EVENT,
+    HAPPENINGS,
     HEADERS,
     JOB,
     LINK,
+    OF_A_JOB,
+    OF_FAILURES,
+    OF_FILES,
     PROBLEM,
     PROBLEMS,
+    RANGE,
     SCHEMES,
     TEXT,
+    WHILE_IT_LASTS,
     Described,
 )
 from orchestrator.api.keys import API_KEYS, RECEPTION
 from orchestrator.widgets.schema import json_schema
 from orchestrator.widgets.widget import Widget
 
+_IGNORED = "X-Ignored-Parameters"
+_TEXTS_ALONE = ("anyOf", "type")
+_BEFORE_A_JOB = ("400", "401", "408", "413", "415")
+_OF_RUNS = tuple(status for status in PROBLEMS if status != "416")
 
-def _json(description: str, schema: Described) -> Described:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+def _json(description: str, schema: Described, headers: Described | None = None) -> Described:
+    told: Described = {"description": description, "content": {"application/json": {"schema": schema}}}
+    return told | ({"headers": headers} if headers else {})
 
 
 def _failures(*statuses: str) -> Described:
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": PROBLEMS[status], "content": content} for status in statuses}
+    return {
+        status: {"description": PROBLEMS[status], "content": content, "headers": OF_FAILURES.get(status, {})}
+        for status in statuses
+    }
+
+
+def _of_runs(failures: Described) -> Described:
+    """The same, naming the job and the ignored keys of a request that got as far as that."""
+    for status, failure in failures.items():
+        if status not in _BEFORE_A_JOB:
+            failure["headers"] = OF_FAILURES.get(status, {}) | OF_A_JOB | {_IGNORED: HEADERS[_IGNORED]}
+    return failures
 
 
 def _operation(
@@ -45,9 +71,8 @@ def _parameter(name: str, place: str) -> Described:
 
 def _widget_path(widget: Widget) -> Described:
     schema = json_schema(widget)
-    body = {kind: {"schema": schema} for kind in ("application/json", "multipart/form-data")}
-    done = _json("The image's temporary link", LINK) | {"headers": HEADERS}
-    kept = _json("The job, for who asked not to wait", _job()) | {"headers": HEADERS | {"Location": {"schema": TEXT}}}
+    body = {"application/json": {"schema": schema}, "multipart/form-data": {"schema": _as_form(schema)}}
+    done = _json("The image's temporary link", LINK, HEADERS)
     return {
         "get": _operation(
             f"describe_{widget.name}",
@@ -57,12 +82,21 @@ def _widget_path(widget: Widget) -> Described:
         "post": _operation(
             f"run_{widget.name}",
             widget.title,
-            {"200": done, "202": kept, **_failures(*PROBLEMS)},
+            {"200": done, "202": _kept(), **_of_runs(_failures(*_OF_RUNS))},
             ASKED,
             description=widget.description,
             requestBody={"required": True, "content": body},
         ),
     }
+
+
+def _as_form(schema: Described) -> Described:
+    """The same with pictures as files, for programs that make code of it; text is taken in their place, too."""
+    properties: Described = {}
+    for name, said in schema["properties"].items():
+        file = {"type": "string", "format": "binary"} | {word: said[word] for word in said if word not in _TEXTS_ALONE}
+        properties[name] = file if said["x-type"] in ("picture", "mask") else said
+    return schema | {"properties": properties}
 
 
 def _publishing_path() -> Described:
@@ -96,18 +130,23 @@ def _myshell_path() -> Described:
         "properties": {"widget_id": {"type": "string"}, "input": {"type": ["string", "object"]}},
     }
     result = {"type": "object", "properties": {"success": {"type": "boolean"}, "result": {"type": "string"}}}
-    answers = {status: _json(text, {"type": "object"}) for status, text in PROBLEMS.items()}
+    told = {status: _json(PROBLEMS[status], {"type": "object"}, OF_FAILURES.get(status)) for status in _OF_RUNS}
+    answers = _of_runs(told)
     request = {"required": True, "content": {"application/json": {"schema": body}}}
-    done = _json("The widget's result, a JSON string", result)
+    done = _json("The widget's result, a JSON string", result, HEADERS)
     return {
         "post": _operation(
             "run_myshell_widget",
             "Run a widget in MyShell's envelope",
-            {"200": done, **answers},
+            {"200": done, "202": _kept(), **answers},
             ASKED,
             requestBody=request,
         )
     }
+
+
+def _kept() -> Described:
+    return _json("The job, for who asked not to wait", _job(), ACCEPTED)
 
 
 def _job() -> Described:
@@ -118,15 +157,15 @@ def _job_paths() -> Described:
     """What can be done with a job."""
     which = [_parameter("id", "path")]
     last = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string", "pattern": "^[0-9]{1,15}$"}}
-    event = {"type": "object", "properties": {"id": TEXT, "event": TEXT, "data": TEXT}}
-    stream = {"description": "Server-sent events to the job's end", "content": {"text/event-stream": {"schema": event}}}
+    stream = {"description": "Server-sent events to the job's end", "content": {"text/event-stream": {"schema": EVENT}}}
     heard: Described = {"description": "The end was heard already"}
-    told = _json("The job", _job())
+    told = _json("The job", _job(), WHILE_IT_LASTS)
     graph = _json("The graph in ComfyUI's API format", {"type": "object"})
     drawn = _json("The workflow as ComfyUI's editor saves it", {"type": "object"})
     signed = [_parameter("expires", "query"), _parameter("signature", "query")]
-    led = {"303": {"description": "To the editor, which shows the job"}, **_failures("403", "404", "502", "503")}
-    cancelled = {"200": told, "202": _json("Its backend is being told", _job()), **_failures("404", "409")}
+    way = {"description": "To the editor, which shows the job", "headers": {"Location": {"schema": TEXT}}}
+    led = {"303": way, **_failures("403", "404", "502", "503")}
+    cancelled = {"200": told, "202": _json("Its backend is being told", _job(), ACCEPTED), **_failures("404", "409")}
     heard_all = {"200": stream, "204": heard, **_failures("404", "422")}
     return {
         "/jobs/{id}": {
@@ -185,17 +224,35 @@ def _told(name: str, summary: str, what: str, schema: Described = ANYTHING) -> D
 def _file_paths() -> Described:
     """What is fetched by signed links."""
     signed = [_parameter("expires", "query"), _parameter("signature", "query")]
-    image = {"description": "The image", "content": {"image/jpeg": {}, "image/png": {}}}
-    model = {"description": "The file", "content": {"application/octet-stream": {}}}
+    image = _file("image", "image/jpeg", "image/png")
+    model = _file("file", "application/octet-stream")
     refused = _failures("403", "404")
+    beyond = _failures("416")["416"] | {"headers": RANGE}
     key, sha256 = _parameter("key", "path"), _parameter("sha256", "path")
     return {
         "/images/{key}": {
-            "get": _operation("get_image", "A rendered image", {"200": image, **refused}, [key, *signed])
+            "get": _operation(
+                "get_image", "A rendered image", image | refused | {"416": beyond}, [key, *signed, *ASKED_OF_FILES]
+            )
         },
         "/models/{sha256}": {
-            "get": _operation("get_model", "A model's file for a backend", {"200": model, **refused}, [sha256, *signed])
+            "get": _operation(
+                "get_model",
+                "A model's file for a backend",
+                model | refused | {"416": {"description": PROBLEMS["416"], "headers": RANGE}},
+                [sha256, *signed, *ASKED_OF_FILES],
+            )
         },
+    }
+
+
+def _file(what: str, *kinds: str) -> Described:
+    """A file's answers that are no refusals."""
+    content: Described = {kind: {} for kind in kinds}
+    return {
+        "200": {"description": f"The {what}", "content": content, "headers": OF_FILES},
+        "206": {"description": f"A part of the {what}", "content": content, "headers": OF_FILES | RANGE},
+        "304": {"description": "Nothing has changed", "headers": OF_FILES},
     }
 
 
@@ -230,7 +287,7 @@ def describe(widgets: Mapping[str, Widget], *, keyed: bool = False) -> Described
         "info": {"title": "ComfyUI orchestrator", "version": version("comfy-orchestrator")},
         "paths": paths,
         "webhooks": _webhooks(),
-        "components": {"schemas": {"Problem": PROBLEM, "Job": JOB}},
+        "components": {"schemas": {"Problem": PROBLEM, "Job": JOB, **HAPPENINGS}},
     }
     if keyed:
         document["paths"] = _guarded(paths)

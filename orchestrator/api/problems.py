@@ -5,8 +5,9 @@ middleware, never a traceback.
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -24,8 +25,12 @@ RETRY: Mapping[type[errors.OrchestratorError], float] = {
 }
 """Seconds after which it may be otherwise, of errors that do not know it themselves: a backend or the service is back,
 pictures have expired, or models are not in use any more."""
+_LISTED = 20
 SUBMITTED = web.RequestKey("submitted", str)
 """The id of the job that the request has brought about, or found under its key."""
+
+IGNORED: web.RequestKey[Sequence[str]] = web.RequestKey("ignored")
+"""The keys of the request's body that are no parameters."""
 
 STATUS: Mapping[type[errors.OrchestratorError], int] = {
     errors.MalformedBody: 400,
@@ -92,9 +97,19 @@ def headers_of(request: web.Request, error: errors.OrchestratorError) -> dict[st
         wait = next((RETRY[kind] for kind in type(error).__mro__ if kind in RETRY), None)
     if wait is not None:
         headers["Retry-After"] = str(max(1, math.ceil(wait)))
+    headers |= ignored_header(request.get(IGNORED, ()))
     if SUBMITTED in request:
         headers |= {"Location": job_url(request, request[SUBMITTED]), "X-Job-Id": request[SUBMITTED]}
     return headers
+
+
+def ignored_header(names: Sequence[str]) -> dict[str, str]:
+    """The keys that are no parameters as a header can carry them: percent-encoded, since they are the caller's text."""
+    if not names:
+        return {}
+    shown = [quote(name[:64], safe=" ", errors="replace") for name in names[:_LISTED]]
+    more = [f"and {len(names) - _LISTED} more"] if len(names) > _LISTED else []
+    return {"X-Ignored-Parameters": ", ".join(shown + more)}
 
 
 def job_url(request: web.Request, job_id: str) -> str:

@@ -6,7 +6,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -14,10 +14,11 @@ from aiohttp import web
 from orchestrator.api.access import caller_of
 from orchestrator.api.admission import PLACE
 from orchestrator.api.idempotency import fingerprint
-from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT
-from orchestrator.api.problems import SUBMITTED
+from orchestrator.api.keys import ADMISSION, METRICS, OUTPUT_FORMAT, RATES, RECEPTION, REQUEST_KEYS, WAIT, WEBHOOK_GUARD
+from orchestrator.api.problems import IGNORED, SUBMITTED
 from orchestrator.api.stopping import unless_stopping
 from orchestrator.callers.caller import Caller, Right
+from orchestrator.complaints import Complaints
 from orchestrator.errors import FieldError, InvalidParameters, ServiceStopping
 from orchestrator.images.encode import OutputFormat
 from orchestrator.jobs.job import Job
@@ -31,6 +32,7 @@ _LOOK_SECONDS = 0.5
 WEBHOOK = "X-Webhook-URL"
 """Where the job's end is to be told."""
 PRIORITY = "X-Priority"
+CANCEL = "X-Cancel-On-Disconnect"
 _WAIT = re.compile(r"wait\s*=\s*\"?(\d{1,6})\"?", re.ASCII)
 _PRIORITIES: Mapping[str, int] = {"high": 0, "normal": 1, "low": 2}
 
@@ -44,36 +46,43 @@ class Wish:
     cancel_on_disconnect: bool
 
 
-def wish_of(request: web.Request) -> Wish:
+def _wish(request: web.Request) -> Wish:
     """From the request's headers; unknown preferences are ignored, as RFC 7240 wants it."""
     preferences = [part.strip().lower() for part in ",".join(request.headers.getall("Prefer", [])).split(",")]
     asked = next((int(match[1]) for part in preferences if (match := _WAIT.fullmatch(part))), None)
     longest = request.app[WAIT]
     seconds = longest if asked is None else min(float(asked), longest)
-    cancel = request.headers.get("X-Cancel-On-Disconnect", "").lower() == "true"
+    cancel = _one_of(request, CANCEL, ("true", "false")) == "true"
     return Wish("respond-async" in preferences, seconds, cancel)
 
 
-async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[Asked]]) -> Kept:
-    """The job that the request asks for, whose body `read` reads; it is kept from here on."""
+async def submit(request: web.Request, read: Callable[[web.Request], Awaitable[Asked]]) -> tuple[Kept, Wish]:
+    """The job that the request asks for, whose body `read` reads; it is kept from here on. And how to wait for it."""
     app, caller, key = request.app, caller_of(request), request.headers.get("Idempotency-Key")
     caller.require(Right.RUN)
     app[RATES].count(caller)
-    job_id, priority, chosen = (
-        app[REQUEST_KEYS].job_id(key, caller.id),
-        _priority(request, caller),
-        output_format(request),
-    )
-    webhook = checked(address, WEBHOOK) if (address := request.headers.get(WEBHOOK)) else ""
+    chosen, webhook, complaints = output_format(request), "", Complaints()
+    with complaints:
+        job_id = app[REQUEST_KEYS].job_id(key, caller.id)
+    with complaints:
+        priority = _priority(request, caller)
+    with complaints:
+        wish = _wish(request)
+    with complaints:
+        if address := request.headers.get(WEBHOOK):
+            webhook = checked(address, WEBHOOK, app[WEBHOOK_GUARD])
+    complaints.settle()
     with app[ADMISSION].enter(caller) as request[PLACE]:
         widget, raw = await read(request)
+        if known := app[RECEPTION].widgets.get(widget):
+            request[IGNORED] = tuple(name for name in raw if name not in known.definition.parameters)
         asked = {name: request.headers[name] for name in (WEBHOOK, PRIORITY) if name in request.headers}
         mark = "" if key is None else await fingerprint(widget, raw, chosen, asked)
         request_for_run = WidgetRequest(widget, raw, chosen, job_id, mark, priority, caller, webhook)
         kept = await app[RECEPTION].submit(request_for_run)
     app[METRICS].taken(widget, caller.name)
     request[SUBMITTED] = kept.id
-    return kept
+    return kept, wish
 
 
 async def ended(request: web.Request, kept: Kept, wish: Wish) -> Job:
@@ -113,10 +122,15 @@ def output_format(request: web.Request) -> OutputFormat:
 def _priority(request: web.Request, caller: Caller) -> int:
     """What the caller asks for; without a word, normal or the highest that it may ask for."""
     highest = _PRIORITIES[caller.limits.priority]
-    given = request.headers.get(PRIORITY)
+    given = _one_of(request, PRIORITY, [name for name, rank in _PRIORITIES.items() if rank >= highest])
+    return max(highest, _PRIORITIES["normal"]) if given is None else _PRIORITIES[given]
+
+
+def _one_of(request: web.Request, name: str, words: Sequence[str]) -> str | None:
+    """The header's word in lower case, None without it. Raises InvalidParameters."""
+    given = request.headers.get(name)
     if given is None:
-        return max(highest, _PRIORITIES["normal"])
-    allowed = [name for name, rank in _PRIORITIES.items() if rank >= highest]
-    if given.lower() not in allowed:
-        raise InvalidParameters(None, [FieldError(PRIORITY, f"must be one of {', '.join(allowed)}")])
-    return _PRIORITIES[given.lower()]
+        return None
+    if given.lower() not in words:
+        raise InvalidParameters(None, [FieldError(name, f"must be one of {', '.join(words)}")])
+    return given.lower()

@@ -5,7 +5,7 @@ from aiohttp import web
 from orchestrator.api.decode import raw_values
 from orchestrator.api.jobs import accepted, answer_headers, image_url
 from orchestrator.api.keys import RECEPTION
-from orchestrator.api.waiting import Asked, ended, submit, wish_of
+from orchestrator.api.waiting import Asked, ended, submit
 from orchestrator.widgets.schema import json_schema
 
 
@@ -28,8 +28,7 @@ async def describe_widget(request: web.Request) -> web.Response:
 
 async def run_widget(request: web.Request) -> web.Response:
     """POST /widgets/{name}: runs it, answers the link of its image, or at once with 202 and the job's address"""
-    wish = wish_of(request)
-    kept = await submit(request, _asked)
+    kept, wish = await submit(request, _asked)
     if wish.at_once:
         return accepted(request, await request.app[RECEPTION].job(kept.id))
     job = await ended(request, kept, wish)

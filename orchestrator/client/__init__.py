@@ -28,6 +28,7 @@ from orchestrator.client.answers import (
 )
 from orchestrator.client.asynchronous import AsyncClient
 from orchestrator.client.form import Value, Values
+from orchestrator.client.ignored import IgnoredParameters
 from orchestrator.client.synchronous import Client
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Client",
     "Failed",
     "Fetching",
+    "IgnoredParameters",
     "Job",
     "ParameterDescription",
     "Preview",

@@ -8,6 +8,7 @@ import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from pydantic import InstanceOf, TypeAdapter
 
@@ -105,6 +106,8 @@ class Job:
     """Seconds of each stage that is over."""
     links: Mapping[str, str]
     """Addresses about the job by name: self, events, prompt, …"""
+    ignored: tuple[str, ...] = ()
+    """Names of values that the widget does not know and runs without: the first 20, of each its first 64 characters."""
 
     @property
     def has_ended(self) -> bool:
@@ -146,6 +149,8 @@ class WidgetDescription:
     parameters: tuple[ParameterDescription, ...]
 
 
+_LISTED = 20
+"""Parameters that a service names as ignored; of more it tells the number."""
 _STATES: Mapping[str, type[State]] = {
     "fetching": Fetching,
     "queued": Queued,
@@ -155,9 +160,9 @@ _STATES: Mapping[str, type[State]] = {
 }
 
 
-def read_job(told: Told) -> Job:
-    """Raises ValueError for what is no job."""
-    return _read(Job, {**told, "state": _state(told)})
+def read_job(told: Told, ignored: str = "") -> Job:
+    """`ignored` is the header `X-Ignored-Parameters`. Raises ValueError for what is no job."""
+    return _read(Job, {**told, "state": _state(told), "ignored": _names(ignored)})
 
 
 def read_progress(kind: str, told: Told) -> Progress | None:
@@ -189,6 +194,13 @@ def read_error(told: Told, retry_after: float | None = None) -> OrchestratorErro
     """The error that a problem, or a failed job, tells of."""
     complaints = [FieldError(str(one.get("field")), str(one.get("message"))) for one in told.get("errors") or ()]
     return from_code(str(told.get("code", "")), str(told.get("detail", "")), complaints, retry_after)
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    names = listed.split(", ") if listed else []
+    if len(names) > _LISTED:  # the last says how many more there are
+        del names[_LISTED:]
+    return tuple(unquote(name) for name in names)
 
 
 def _state(told: Told) -> State:

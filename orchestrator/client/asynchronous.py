@@ -16,14 +16,23 @@ from urllib.parse import quote
 
 from orchestrator.client import answers
 from orchestrator.client.answers import Ended, Failed, Job, Progress, Succeeded, WidgetDescription, WidgetEntry
-from orchestrator.client.connection import BROKEN, FIRST_PAUSE, Answer, Connection, pause_after
+from orchestrator.client.connection import BROKEN, FIRST_PAUSE, Answer, Connection, pause_after, reason
 from orchestrator.client.events import read_events
-from orchestrator.client.form import Values, form_of, read_parts
-from orchestrator.errors import JobCancelled, JobUnfinished, NoBackend, OrchestratorError, ServiceUnreachable
+from orchestrator.client.form import Values, form_of, read_parts, with_hints
+from orchestrator.client.ignored import warn_of_ignored
+from orchestrator.errors import (
+    InvalidParameters,
+    JobCancelled,
+    JobUnfinished,
+    NoBackend,
+    OrchestratorError,
+    ServiceUnreachable,
+)
 
 T = TypeVar("T")
 
-_CANCEL_SECONDS = 10.0
+CANCEL_SECONDS = 10.0
+"""How long `run`, when it is interrupted, tries to cancel its job."""
 
 
 class AsyncClient:
@@ -90,7 +99,9 @@ class AsyncClient:
         """Asks for a job and answers at once, before it has run.
 
         The same `idempotency_key` with the same values is the same job; without one, each call is a job of its own.
-        Raises InvalidParameters, and every other error that the service has, each with the `fields` at fault.
+        Values that the widget does not know are in the job's `ignored`, and warned of as `IgnoredParameters`.
+        Raises TypeError for a value that cannot be sent, before anything is; InvalidParameters, and every other error
+        that the service has, each with the `fields` at fault.
         """
         parts = await read_parts(values)
         headers = {"Prefer": "respond-async", "Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -99,8 +110,14 @@ class AsyncClient:
         if priority is not None:
             headers["X-Priority"] = priority
         path = f"/widgets/{quote(widget, safe='')}"
-        answer = await self._connection.send("POST", path, headers=headers, form=lambda: form_of(parts))
-        return _understood(answers.read_job, answer.told)
+        try:
+            answer = await self._connection.send("POST", path, headers=headers, form=lambda: form_of(parts))
+        except InvalidParameters as error:
+            error.fields = with_hints(error.fields, values)
+            raise
+        job = _job(answer)
+        self._warn(job)
+        return job
 
     async def run(
         self,
@@ -120,13 +137,13 @@ class AsyncClient:
             return await self.wait(job, seconds)
         except asyncio.CancelledError:
             with suppress(OrchestratorError, TimeoutError):
-                async with asyncio.timeout(_CANCEL_SECONDS):
+                async with asyncio.timeout(CANCEL_SECONDS):
                     await self.cancel(job)
             raise
 
     async def job(self, job: Job | str) -> Job:
         """The job as it stands now. Raises JobNotFound."""
-        return _understood(answers.read_job, (await self._connection.send("GET", f"/jobs/{_id(job)}")).told)
+        return _job(await self._connection.send("GET", f"/jobs/{_id(job)}"))
 
     async def progress(self, job: Job | str) -> AsyncGenerator[Progress, None]:
         """What happens to the job, the last being its end. Goes on where it was when the connection breaks.
@@ -151,7 +168,7 @@ class AsyncClient:
                             return
                 fault = "the stream of events ended before the job"
             except (*BROKEN, ValueError) as error:
-                fault = str(error) or type(error).__name__
+                fault = reason(error)
             except ServiceUnreachable as error:
                 fault = error.detail
             failures += 1
@@ -177,7 +194,7 @@ class AsyncClient:
 
     async def cancel(self, job: Job | str) -> Job:
         """Cancels it, queued or running. Raises JobEnded when that came too late."""
-        return _understood(answers.read_job, (await self._connection.send("DELETE", f"/jobs/{_id(job)}")).told)
+        return _job(await self._connection.send("DELETE", f"/jobs/{_id(job)}"))
 
     async def download(self, job: Job | str, path: Path | None = None) -> bytes:
         """The image of a job that succeeded, also written to `path` where one is given.
@@ -193,6 +210,14 @@ class AsyncClient:
         if path is not None:
             await asyncio.to_thread(path.write_bytes, image)
         return image
+
+    def _warn(self, job: Job) -> None:
+        warn_of_ignored(job)
+
+
+def _job(answer: Answer) -> Job:
+    ignored = answer.headers.get("X-Ignored-Parameters", "")
+    return _understood(lambda told: answers.read_job(told, ignored), answer.told)
 
 
 def _understood(read: Callable[[Any], T], told: Any) -> T:

@@ -5,12 +5,14 @@ Knows nothing of what is asked for.
 
 import asyncio
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from orchestrator.client.answers import read_error
 from orchestrator.errors import JobUnfinished, OrchestratorError, ServiceStopping, ServiceUnreachable
@@ -29,6 +31,24 @@ _AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATE
 def pause_after(failures: int) -> float:
     """Seconds to wait after so many failures in a row, from 1."""
     return min(_LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
+
+
+def reason(error: Exception) -> str:
+    """Why a request was cut off, for people: aiohttp's own words name sockets and settings."""
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "its name is not known"
+        case aiohttp.ClientConnectorCertificateError():
+            return f"its certificate is not to be trusted: {error.certificate_error}"
+        case aiohttp.ClientSSLError():
+            return f"no TLS connection can be made: {error.os_error}"
+        case aiohttp.ClientOSError():  # without a number where several addresses were tried in vain
+            return os.strerror(error.errno).lower() if error.errno else "no connection can be made"
+        case aiohttp.ServerDisconnectedError():
+            return "it closed the connection"
+        case TimeoutError():
+            return "no answer came in time"
+    return str(error) or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -109,11 +129,13 @@ class Connection:
                 data = form() if form is not None else None
                 async with self._opened().request(method, url, headers=sent, data=data) as response:
                     answer = Answer(response.status, response.headers, await response.read())
-            except aiohttp.InvalidURL as error:
-                raise ServiceUnreachable(f"{url} is no address of a service") from error
+            except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:
+                where = self.url if own else url
+                raise ServiceUnreachable(f"{where} is no address of a service: write http://HOST:PORT") from error
             except BROKEN as error:
                 if attempt == self.attempts:
-                    raise ServiceUnreachable(f"{self.url} does not answer: {error or type(error).__name__}") from error
+                    where = self.url if own else str(URL(url).origin())  # a link's signature is nobody's affair
+                    raise ServiceUnreachable(f"{where} does not answer: {reason(error)}") from error
             else:
                 if answer.status >= HTTPStatus.BAD_REQUEST:
                     raise answer.error

@@ -4,15 +4,25 @@ inside a notebook, whose loop is running already, and so that progress comes as 
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 from orchestrator.client.answers import Job, Progress, WidgetDescription, WidgetEntry
-from orchestrator.client.asynchronous import AsyncClient
+from orchestrator.client.asynchronous import CANCEL_SECONDS, AsyncClient
 from orchestrator.client.form import Values
+from orchestrator.client.ignored import warn_of_ignored
+from orchestrator.errors import OrchestratorError
 
 T = TypeVar("T")
+
+
+class _Quiet(AsyncClient):
+    """Leaves the warning to `Client`, in whose caller's thread the line is that it is about."""
+
+    def _warn(self, job: Job) -> None:
+        pass
 
 
 class Client:
@@ -26,7 +36,7 @@ class Client:
         timeout: float = 60.0,
         attempts: int = 5,
     ) -> None:
-        self._client = AsyncClient(url, api_key=api_key, timeout=timeout, attempts=attempts)
+        self._client = _Quiet(url, api_key=api_key, timeout=timeout, attempts=attempts)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="orchestrator client", daemon=True)
         self._thread.start()
@@ -70,11 +80,13 @@ class Client:
         priority: Literal["high", "normal", "low"] | None = None,
     ) -> Job:
         """As `AsyncClient.submit`."""
-        return self._done(
+        job = self._done(
             self._client.submit(
                 widget, values, idempotency_key=idempotency_key, output_format=output_format, priority=priority
             )
         )
+        warn_of_ignored(job)
+        return job
 
     def run(
         self,
@@ -87,16 +99,15 @@ class Client:
         priority: Literal["high", "normal", "low"] | None = None,
     ) -> Job:
         """As `AsyncClient.run`; Ctrl-C cancels the job."""
-        return self._done(
-            self._client.run(
-                widget,
-                values,
-                seconds=seconds,
-                idempotency_key=idempotency_key,
-                output_format=output_format,
-                priority=priority,
-            )
+        job = self.submit(
+            widget, values, idempotency_key=idempotency_key, output_format=output_format, priority=priority
         )
+        try:
+            return self.wait(job, seconds)
+        except KeyboardInterrupt:
+            with suppress(OrchestratorError, TimeoutError):
+                self._done(asyncio.wait_for(self._client.cancel(job), CANCEL_SECONDS))
+            raise
 
     def job(self, job: Job | str) -> Job:
         """The job as it stands now. Raises JobNotFound."""

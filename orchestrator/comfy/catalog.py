@@ -64,7 +64,8 @@ class Catalog:
 
     def missing(self, classes: frozenset[str]) -> frozenset[str]:
         """Those of `classes` that are not here."""
-        return classes - self.classes.keys()
+        # `classes - self.classes.keys()` would walk through every class that there is.
+        return frozenset(name for name in classes if name not in self.classes)
 
 
 def _node_class(name: str, value: object) -> NodeClass | None:

@@ -195,6 +195,15 @@ class BackendClient:
         """
         await self._submitting.cancel(prompt_id, self._followed.get(prompt_id))
 
+    async def withdraw(self, prompt_id: str) -> None:
+        """Takes a job that waits there out of the queue; its `run` ends with NotBegun. Any other is left alone.
+
+        Raises BackendLost.
+        """
+        following = self._followed.get(prompt_id)
+        if following is not None and not following.begun:
+            await self._submitting.withdraw(following)
+
     async def run(
         self,
         graph: Graph,
@@ -216,9 +225,10 @@ class BackendClient:
         before, and what became of it is found out. A job for which memory did not suffice is tried once more, after
         the backend was told to free its own.
 
-        Raises GraphRejected, ExecutionFailed, JobInterrupted, BackendLost, BackendTimeout, or NotBegun when the
-        deadline has passed and other jobs have kept the backend from this one. Whenever it ends without
-        knowing the job's end, and when it is cancelled, the job is cancelled at the backend, unless `leave` was called.
+        Raises GraphRejected, ExecutionFailed, InputRefused, JobInterrupted, BackendLost, BackendTimeout, or NotBegun
+        when it was withdrawn, or the deadline has passed and other jobs have kept the backend from this one. Whenever
+        it ends without knowing the job's end, and when it is cancelled, the job is cancelled at the backend, unless
+        `leave` was called.
         """
         with self.tally.counting():
             if not resume:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.comfy import messages
-from orchestrator.comfy.faults import failure
+from orchestrator.comfy.faults import InputRefused, failure, refuses_input
 from orchestrator.comfy.graph import Graph
 from orchestrator.errors import ExecutionFailed, JobInterrupted
 
@@ -81,7 +81,8 @@ class Execution:
     def outcome(self, entry: object) -> Succeeded:
         """How the job ended, from its history entry (decoded JSON).
 
-        Raises ExecutionFailed, OutOfMemory or DeviceFault naming node title, class and text, or JobInterrupted.
+        Raises ExecutionFailed, OutOfMemory, DeviceFault or InputRefused naming node title, class and text, or
+        JobInterrupted.
         """
         status = entry.get("status") if isinstance(entry, Mapping) else None
         if not isinstance(entry, Mapping) or not isinstance(status, Mapping):
@@ -92,6 +93,8 @@ class Execution:
                     raise JobInterrupted(f"The job was interrupted at the backend in {self._name(node_id, node_type)}")
                 case messages.ExecutionError(_, node_id, node_type, kind, text):
                     what = f"{self._name(node_id, node_type)}: {kind}: {text.strip()}"
+                    if refuses_input(kind):
+                        raise InputRefused(node_id, text.strip()[:_LONGEST_TEXT], what[:_LONGEST_TEXT])
                     raise failure(kind, text, what[:_LONGEST_TEXT])
         if status.get("status_str") != "success":
             raise ExecutionFailed("The backend says that the job failed, and not why")

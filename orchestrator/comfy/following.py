@@ -23,7 +23,7 @@ _MISSES = 2
 
 
 class NotBegun(Exception):
-    """The backend was busy with other jobs until the deadline, and the job was withdrawn."""
+    """The backend was busy with other jobs, until the deadline or until it was not to wait on, and has it no more."""
 
 
 class Following:
@@ -34,6 +34,8 @@ class Following:
         """True while the backend may hold the job: from just before it is submitted until its end is known."""
         self.cancelled = False
         """True when we have asked the backend to drop the job."""
+        self.withdrawn = False
+        """True when the backend was told to drop the job if it had not begun."""
         self.left = False
         """True when the backend shall keep the job whatever becomes of us."""
         self.again = False
@@ -92,7 +94,8 @@ class Following:
         """The history entry (decoded JSON), which may tell of a failure.
 
         Raises BackendLost when the job is gone or the backend has not answered for `grace` seconds, JobInterrupted when
-        it is gone because we cancelled it. Sets no deadline of its own: the caller's covers the whole run.
+        it is gone because we cancelled it, NotBegun because it was withdrawn. Sets no deadline of its own: the caller's
+        covers the whole run.
         """
         if self.doubt:
             self.nudge()
@@ -159,6 +162,8 @@ class Following:
             raise JobInterrupted("The job was cancelled before it ran")
         if self._missing >= _MISSES:
             self.at_backend = False
+            if self.withdrawn and not self.begun:
+                raise NotBegun("the backend has not begun it, and another waits for work")
             raise BackendLost(
                 self.doubt or "The backend no longer knows the job; it was restarted or its queue cleared"
             )

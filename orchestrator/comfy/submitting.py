@@ -68,6 +68,12 @@ class Submitting:
         if following is not None:
             following.nudge()
 
+    async def withdraw(self, following: Following) -> None:
+        """Takes the job out of the queue if it waits there. Raises BackendLost."""
+        following.withdrawn = True
+        await self.wire.delete_queued(following.prompt_id)
+        following.nudge()
+
     async def _submit(self, graph: Graph, following: Following, pictures: Sequence[Upload]) -> None:
         prompt = graph.to_api()
         answer = await self._post(prompt, following)

@@ -33,11 +33,17 @@ def failure(error: Exception) -> Failed:
 
 
 def attempt(function: Callable[..., Any], *arguments: Any, **inputs: Any) -> Any | Failed:
-    """Calls foreign code. Gives what it returns or Failed; only Interrupted passes through."""
+    """Calls foreign code. Gives what it returns or Failed; only Interrupted passes through.
+
+    An exception whose class says `input_at_fault` is an answer, and logged without a traceback.
+    """
     try:
         return function(*arguments, **inputs)
     except Interrupted:
         raise
     except Exception as error:  # noqa: BLE001 - the edge to foreign code
-        _log.error("A node failed: %s", error, exc_info=error)
+        if getattr(error, "input_at_fault", False):
+            _log.info("A node refused its input: %s", error)
+        else:
+            _log.error("A node failed: %s", error, exc_info=error)
         return failure(error)

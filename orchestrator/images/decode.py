@@ -91,8 +91,7 @@ def _complaints(field: str) -> Iterator[None]:
     try:
         yield
     except PILLOW_ERRORS as error:
-        message = f"The picture file is damaged or cut off ({type(error).__name__}); save it again and send it whole."
-        raise wrong(field, message) from error
+        raise wrong(field, "The picture file is damaged or cut off; save it again and send it whole.") from error
 
 
 def _upright(data: bytes, field: str, max_pixels: int) -> Image.Image:

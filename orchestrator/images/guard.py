@@ -78,6 +78,14 @@ class AddressGuard:
             return address in _UNICAST_6 and not any(address in network for network in _REFUSED_6)
         return not any(address in network for network in _REFUSED_4)
 
+    def refuses(self, host: str, port: int) -> bool:
+        """Whether a URL's host can be refused as it stands: an address that is not permitted, or a number in another
+        form than an address's usual one. A name is not refused: what it stands for is known when it is connected to."""
+        try:
+            return not self.permits(host, port)
+        except ValueError:
+            return _is_odd_number(host)
+
     def socket_for(self, addr_info: AddrInfoType) -> socket.socket:
         """A socket for that address, or AddressRefused: aiohttp's socket factory, called for each attempt to
         connect."""
@@ -85,3 +93,12 @@ class AddressGuard:
         if not self.permits(address[0], address[1]):
             raise AddressRefused
         return socket.socket(family, kind, protocol)
+
+
+def _is_odd_number(host: str) -> bool:
+    """Whether C's inet_aton reads it as an IPv4 address, as it does 2130706433, 127.1 and 0x7f.0.0.1."""
+    try:
+        socket.inet_aton(host)
+    except (OSError, UnicodeError):
+        return False
+    return True

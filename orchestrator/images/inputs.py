@@ -1,16 +1,18 @@
-"""The pictures that jobs need, as files: a folder a job, from its acceptance until the job is forgotten.
+"""The pictures that jobs need, as files named `JOB.PICTURE`, from a job's acceptance until it is forgotten.
 
 Files outlive the process, so that a job can run after a restart or at another try, and be opened in the editor as it
-ran when it has ended. Must not know what they show.
+ran when it has ended. All in one folder, for to make a folder, and files in it, takes a disk many times as long as to
+make files in a folder that it knows. Must not know what they show.
 """
 
 import asyncio
 import errno
+import os
 import re
-import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +20,7 @@ from orchestrator.errors import StorageError, StorageFull
 
 _JOB = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _NAME = re.compile(r"[0-9a-f]{64}\.png", re.ASCII)
+_FILE = re.compile(rf"(?P<job>{_JOB.pattern})\.[0-9a-f]{{64}}\.(png|part)", re.ASCII)
 
 _YOUNG_SECONDS = 60.0
 
@@ -33,6 +36,7 @@ class InputFiles:
     def __init__(self, folder: Path, limit_bytes: int = 0) -> None:
         self._folder = folder
         self._limit = limit_bytes
+        _take_out_of_folders(folder)
 
     async def keep(self, job_id: str, pictures: Mapping[str, bytes]) -> None:
         """Writes the job's pictures; they stay until `drop`, also those that came before a failure.
@@ -45,8 +49,7 @@ class InputFiles:
 
     async def read(self, job_id: str, names: Sequence[str]) -> dict[str, bytes]:
         """These of the job's pictures, by name. Raises StorageError."""
-        folder = self._path(job_id)
-        paths = {name: folder / _checked(_NAME, name) for name in names}
+        paths = {name: self._path(job_id, name) for name in names}
         try:
             return await asyncio.to_thread(lambda: {name: path.read_bytes() for name, path in paths.items()})
         except OSError as error:
@@ -54,7 +57,8 @@ class InputFiles:
 
     async def drop(self, job_id: str) -> None:
         """Deletes the job's pictures, if there are any."""
-        await asyncio.to_thread(shutil.rmtree, self._path(job_id), ignore_errors=True)
+        job = _checked(_JOB, job_id)
+        await asyncio.to_thread(lambda: _delete(path for name, path in self._files() if name == job))
 
     async def end(self, job_id: str) -> None:
         """The job has ended: its pictures stay as long as it is remembered, while there is room."""
@@ -72,44 +76,81 @@ class InputFiles:
         needed = await unfinished()
         left = [job_id for job_id in old if job_id not in remembered]
         room = self._limit
-        for job_id, size in old.items():
+        for job_id, found in old.items():
             if job_id in remembered and job_id not in needed:
-                room -= size
+                room -= found.size
                 left += [job_id] if room < 0 else []
         for job_id in left:
-            await self.drop(job_id)
+            await asyncio.to_thread(_delete, old[job_id].paths)
         return len(left)
 
-    def _path(self, job_id: str) -> Path:
-        return self._folder / _checked(_JOB, job_id)
+    def _path(self, job_id: str, name: str) -> Path:
+        return self._folder / f"{_checked(_JOB, job_id)}.{_checked(_NAME, name)}"
+
+    def _files(self) -> Iterator[tuple[str, Path]]:
+        """Each with the job that it is of."""
+        if self._folder.is_dir():
+            for path in self._folder.iterdir():
+                if match := _FILE.fullmatch(path.name):
+                    yield match["job"], path
 
     def _write(self, job_id: str, pictures: Mapping[str, bytes]) -> None:
-        folder = self._path(job_id)
+        paths = {self._path(job_id, name): data for name, data in pictures.items()}
         try:
-            for path in (self._folder, folder):  # the mode is for a folder itself, not for those above it
-                path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            for name, data in pictures.items():
-                file = folder / _checked(_NAME, name)  # named by what is in it
-                if not file.exists():
-                    fresh = file.with_suffix(".part")
-                    fresh.write_bytes(data)
-                    fresh.replace(file)
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for path, data in paths.items():
+                if not path.exists():  # named by what is in it
+                    fresh = path.with_suffix(".part")
+                    with open(fresh, "wb", opener=_private) as file:
+                        file.write(data)
+                    fresh.replace(path)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull from error
             raise StorageError(f"The job's pictures could not be written: {error}") from error
 
-    def _old(self, before: float) -> dict[str, int]:
-        """Bytes by job, the newest first."""
-        if not self._folder.exists():
-            return {}
-        folders = [path for path in self._folder.iterdir() if _JOB.fullmatch(path.name)]
-        found = []
-        for folder in folders:
+    def _old(self, before: float) -> "dict[str, _Found]":
+        """What there is of each job, the newest first."""
+        found: dict[str, _Found] = {}
+        for job_id, path in self._files():
             with suppress(FileNotFoundError):
-                files = [path.stat().st_size for path in folder.iterdir()]
-                found.append((folder.stat().st_mtime, folder.name, sum(files)))
-        return {name: size for changed, name, size in sorted(found, reverse=True) if changed < before}
+                status = path.stat()
+                job = found.setdefault(job_id, _Found())
+                job.paths.append(path)
+                job.size += status.st_size
+                job.changed = max(job.changed, status.st_mtime)
+        newest = sorted(found.items(), key=lambda item: item[1].changed, reverse=True)
+        return {job_id: job for job_id, job in newest if job.changed < before}
+
+
+@dataclass
+class _Found:
+    """The files of one job, their bytes, and when the newest was written (seconds since the epoch)."""
+
+    paths: list[Path] = field(default_factory=list)
+    size: int = 0
+    changed: float = 0.0
+
+
+def _delete(paths: Iterable[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):  # then the sweep sees to it
+            path.unlink()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o600)
+
+
+def _take_out_of_folders(inputs: Path) -> None:
+    """Earlier versions had a folder for each job."""
+    folders = [path for path in inputs.iterdir() if _JOB.fullmatch(path.name)] if inputs.is_dir() else []
+    for folder in folders:
+        with suppress(OSError):
+            for path in folder.iterdir():
+                path.chmod(0o600)
+                path.rename(inputs / f"{folder.name}.{path.name}")
+            folder.rmdir()
 
 
 def _checked(pattern: re.Pattern[str], name: str) -> str:

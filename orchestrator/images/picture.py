@@ -47,4 +47,4 @@ def digest_of(png: bytes) -> str:
 
 def wrong(name: str, message: str) -> InvalidParameters:
     """The complaint about one field; `message` says what to mend, without the field's name in it."""
-    return InvalidParameters(f"{name}: {message}", [FieldError(name, message)])
+    return InvalidParameters(None, [FieldError(name, message)])

@@ -1,6 +1,7 @@
 """From what a caller sent for a picture or a mask to a checked `Picture`. Must not know widgets or graphs."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
@@ -8,6 +9,7 @@ from typing import Self, TypeVar
 import numpy as np
 from PIL import Image
 
+from orchestrator.errors import InvalidParameters
 from orchestrator.images.decode import decode_mask, decode_picture, is_untouched
 from orchestrator.images.fetch import Fetcher
 from orchestrator.images.guard import AddressGuard, Network
@@ -24,6 +26,17 @@ MAX_PIXELS = 16_777_216
 _ASPECT_PERCENT = 1
 _THRESHOLD = 128
 _Read = TypeVar("_Read")
+Check = Callable[[Mask], None]
+"""Called in a thread; raises InvalidParameters for a mask that is not taken."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A mask as large as it came, and what its check says of it at that size."""
+
+    mask: Mask
+    check: Check
+    complaint: InvalidParameters | None
 
 
 class PictureSource:
@@ -76,32 +89,41 @@ class PictureSource:
         file = await self._file(content, field)
         return await self._in_thread(field, lambda: self._picture(file(), field))
 
-    async def read_mask(self, content: str | bytes, field: str) -> Mask:
+    async def read_mask(self, content: str | bytes, field: str, check: Check = lambda _: None) -> Drawn:
         """The mask that `content` is or points to, binary (128 and up is 255), as large as it came; for `fit_mask`.
 
-        Apart from that, so that it can be read while its picture is. Raises InvalidParameters naming `field`.
+        Apart from that, so that it can be read while its picture is. It mostly has the picture's size, so that it is
+        checked here already. Raises InvalidParameters naming `field`.
         """
         file = await self._file(content, field)
-        return await self._in_thread(field, lambda: _mask(_binary(decode_mask(file(), field, self._max_pixels)), field))
 
-    async def fit_mask(
-        self, drawn: Mask, size: tuple[int, int], check: Callable[[Mask], None] = lambda _: None
-    ) -> Mask:
-        """The mask of `read_mask`, resized to its picture's `size` (width, height); `check`, called in a thread,
-        may refuse it.
+        def drawn() -> Drawn:
+            mask = _mask(_binary(decode_mask(file(), field, self._max_pixels)), field)
+            return Drawn(mask, check, _complaint(check, mask))
+
+        return await self._in_thread(field, drawn)
+
+    async def fit_mask(self, drawn: Drawn, size: tuple[int, int]) -> Mask:
+        """The mask of `read_mask`, resized to its picture's `size` (width, height) and checked at that.
 
         Binary first, so that soft or JPEG edges do not depend on the sizes; then LANCZOS as A1111 resizes masks, and
         128 again. Nearest would lose thin lines when shrinking and leave stairs when enlarging.
         Raises InvalidParameters naming the mask when its aspect ratio is more than 1 % off the picture's, and what
-        `check` raises.
+        its check raises.
         """
+        here = (drawn.mask.width, drawn.mask.height)
+        _check_aspect(here, size, drawn.mask.field)
+        if here == size:
+            if drawn.complaint is not None:
+                raise drawn.complaint
+            return drawn.mask
 
         def fitted() -> Mask:
-            mask = _fitted(drawn, size)
-            check(mask)
+            mask = _resized(drawn.mask, size)
+            drawn.check(mask)
             return mask
 
-        return await self._in_thread(drawn.field, fitted)
+        return await self._in_thread(drawn.mask.field, fitted)
 
     async def _file(self, content: str | bytes, field: str) -> Callable[[], bytes]:
         """How to get at the picture file, to be called in a thread: what is inline has still to be decoded."""
@@ -137,13 +159,17 @@ def _mask(image: Image.Image, field: str) -> Mask:
     return Mask(field, image.width, image.height, png, digest_of(png), np.asarray(image) > 0)
 
 
-def _fitted(drawn: Mask, size: tuple[int, int]) -> Mask:
-    here = (drawn.width, drawn.height)
-    _check_aspect(here, size, drawn.field)
-    if here == size:
-        return drawn
-    image = Image.fromarray(drawn.region.astype(np.uint8) * np.uint8(255))
-    return _mask(_binary(image.resize(size, Image.Resampling.LANCZOS)), drawn.field)
+def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
+    image = Image.fromarray(mask.region.astype(np.uint8) * np.uint8(255))
+    return _mask(_binary(image.resize(size, Image.Resampling.LANCZOS)), mask.field)
+
+
+def _complaint(check: Check, mask: Mask) -> InvalidParameters | None:
+    try:
+        check(mask)
+    except InvalidParameters as complaint:
+        return complaint
+    return None
 
 
 def _binary(image: Image.Image) -> Image.Image:

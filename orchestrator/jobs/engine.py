@@ -146,12 +146,15 @@ class Lease(Protocol):
     waited: float
     """Seconds from then, or since the try before this one, to this lease; of a job that is taken up where it had begun,
     to the lease under which it had."""
-    begun: bool
+    may_have_begun: bool
     """False where it is known that the backend has not begun the job: that it cannot have harmed anything there."""
     cancelled: asyncio.Event
     """Set when somebody wants the job cancelled, or when the lease was lost."""
     lost: bool
     """True when the job is another's by now: what it does at its backend is that one's affair."""
+    recalled: asyncio.Event
+    """Set when the job has waited at its backend while another, that could run it, waits for work: who can take it back
+    puts it back, and who cannot clears this."""
 
     @property
     def watched(self) -> bool:
@@ -161,7 +164,7 @@ class Lease(Protocol):
         """The backend has begun the job. Cheap; in a crash of the next moment it is not known."""
 
     async def progress(self, happening: Happening) -> None:
-        """Tells listeners. Cheap; what is told may be lost in a crash."""
+        """Tells listeners. Cheap; what is told may be lost in a crash. From the first Running on the job has begun."""
 
     async def done(self, result: Succeeded, timings: Timings) -> bool:
         """The job has its image. False when the lease was lost: drop the result."""

@@ -70,6 +70,8 @@ class JobSpec:
     """Of the request, where the caller gave an idempotency key."""
     webhook: str = ""
     """Where its end is to be told; empty for nowhere."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the graph's nodes that read what the caller wrote, and the parameter that it was written for."""
     timings: Timings = ()
     """Of the stages before it was queued."""
 

@@ -105,8 +105,9 @@ class ModelFinder:
         """What can be named without a download."""
         return await asyncio.to_thread(offered_models, self._shelf, self._names)
 
-    async def lora(self, name: str, field: str, checkpoint: ModelFile) -> ModelFile:
-        """The LoRA that a name means, if it fits the checkpoint; it may still have to be fetched.
+    async def lora(self, name: str, field: str, checkpoint: ModelFile | None) -> ModelFile:
+        """The LoRA that a name means, if it fits the checkpoint; it may still have to be fetched. Without a checkpoint,
+        because that one cannot be used, only whether there is such a LoRA.
 
         ComfyUI merges what it can of an unfit one and reports success, so it is refused here.
         Raises a ModelError naming `field`.
@@ -116,6 +117,8 @@ class ModelFinder:
             if not found.nature.is_lora:
                 raise ModelMismatch(f"{name} is not a LoRA")
             made_for = found.nature.lora_family or base_family(found.base_model)
+            if checkpoint is None:
+                return _file(name, field, found, made_for or "")
             if made_for is None and names_other_family(found.base_model):
                 raise ModelMismatch(
                     f"the LoRA {name} is made for {found.base_model}, the checkpoint {checkpoint.name} is "

@@ -66,11 +66,11 @@ class Shelf:
         self.root = root
 
     def named(self, kind: Kind, name: str) -> Place | None:
-        """The model whose file is called that, exactly; None if there is none."""
+        """The model whose file is called exactly that, with its ending or without; None if there is none."""
         if "/" in name or name.startswith(".") or len(name) > 200:
             return None
-        place = Place(self.root, kind, name)
-        return place if place.file.is_file() and self.is_whole(place) else None
+        places = (Place(self.root, kind, stem) for stem in (name, name.removesuffix(SUFFIX)))
+        return next((place for place in places if place.file.is_file() and self.is_whole(place)), None)
 
     def fetched_version(self, kind: Kind, version_id: int, file_id: int | None) -> Place | None:
         """The whole file that was fetched for a version, or that very file of it; None if there is none."""

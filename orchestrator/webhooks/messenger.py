@@ -102,7 +102,7 @@ class Messenger:
         ended = datetime.fromtimestamp(job.ended or 0.0, UTC).isoformat().replace("+00:00", "Z")
         told = {"type": f"job.{job.state.kind}", "timestamp": ended, "data": self.describe(job)}
         body = json.dumps(told).encode()
-        headers = self.signer.headers(job.spec.owner, f"msg_{job.id}", int(time.time()), body)
+        headers = self.signer.headers(job.spec.owner, _message_id(job), int(time.time()), body)
         return await self.sender.post(job.spec.webhook, body, headers)
 
     async def _note(self, job: Job, tries: int, answer: Answer) -> None:
@@ -122,3 +122,9 @@ class Messenger:
             said = job.id, host, answer.text, round(delay)
             log.info("job %s: its webhook at %s %s; tried again in %d s", *said, extra=told)
             await self.outbox.postponed(job.id, answer.text, delay)
+
+
+def _message_id(job: Job) -> str:
+    """The same for all tries, and another for a job that has the id of one which was forgotten: under an idempotency
+    key whose image has expired, a job comes about again."""
+    return f"msg_{job.id}_{round(job.spec.created * 1000)}"

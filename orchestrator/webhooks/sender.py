@@ -16,6 +16,7 @@ from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.images.guard import AddressGuard, AddressRefused
 
 _LONGEST = 2048
+_FORBIDDEN = "leads to an address or port that this service does not connect to"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Answer:
     """HTTP status; None when none came."""
     text: str
     """In words, without the address: that may hold a secret of the caller's."""
+    forbidden: bool = False
+    """Whether the address is one that is never posted to."""
 
     @property
     def took_it(self) -> bool:
@@ -34,15 +37,15 @@ class Answer:
 
     @property
     def gone(self) -> bool:
-        """Whether the receiver wants no more tries."""
-        return self.status == 410
+        """Whether there is no use in another try: the receiver wants none, or may not be posted to."""
+        return self.status == 410 or self.forbidden
 
 
-def checked(text: str, field: str) -> str:
-    """An address to post to. Raises InvalidParameters naming the field."""
+def checked(text: str, field: str, guard: AddressGuard) -> str:
+    """An address to post to. Raises InvalidParameters naming the field, also where it is one that `guard` refuses."""
     try:
         url = URL(text.strip())
-        host, port = url.host, url.port
+        host, port = url.raw_host, url.port
     except ValueError as error:
         raise _wrong(field, "cannot be parsed; check how it is written") from error
     if len(text) > _LONGEST:
@@ -51,6 +54,8 @@ def checked(text: str, field: str) -> str:
         raise _wrong(field, "must be a whole http or https URL")
     if url.user is not None or url.password is not None:
         raise _wrong(field, "carries a user name or password; put a token into its path or query")
+    if guard.refuses(host, port):
+        raise _wrong(field, f"{_FORBIDDEN}; give a public one")
     return str(url.with_fragment(None))
 
 
@@ -108,14 +113,18 @@ class Sender:
         except TimeoutError:
             return Answer(None, f"did not answer within {self._timeout:g} s")
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefused):
+                return Answer(None, _FORBIDDEN, forbidden=True)
             return Answer(None, _connect_failure(error))
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(None, f"could not be posted to ({type(error).__name__})")
+        except ValueError:
+            return Answer(None, "has an address that is not written as one")
+        except aiohttp.ClientResponseError:
+            return Answer(None, "answered what is not HTTP")
+        except (aiohttp.ClientError, OSError):
+            return Answer(None, "broke the connection off")
 
 
 def _connect_failure(error: aiohttp.ClientConnectorError) -> str:
-    if isinstance(error.os_error, AddressRefused):
-        return "leads to an address or port that this service does not connect to"
     if isinstance(error, aiohttp.ClientSSLError):
         return "shows no valid certificate"
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -124,4 +133,4 @@ def _connect_failure(error: aiohttp.ClientConnectorError) -> str:
 
 
 def _wrong(field: str, message: str) -> InvalidParameters:
-    return InvalidParameters(f"{field} {message}", [FieldError(field, message)])
+    return InvalidParameters(None, [FieldError(field, message)])

@@ -4,7 +4,7 @@ The artist's drawing is taken as it is; bound inputs are set, the LoRA loader is
 condition holds are bypassed as ComfyUI's editor does it, and what no longer feeds the output is dropped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from orchestrator.comfy.graph import Graph, Input, Link, Node
@@ -43,6 +43,8 @@ class CompiledGraph:
     graph: Graph
     output_node: str
     checkpoint: str
+    texts: Mapping[str, str]
+    """Ids of the nodes that read a prompt or text parameter, and its name."""
     workflow: Mapping[str, object]
     """The same as the editor opens it: JSON in the artist's layout, which runs as the graph."""
 
@@ -70,7 +72,8 @@ def compile_graph(widget: Widget, values: Values, models: ChosenModels, pictures
     graph = Graph(_feeding(nodes, output))
     passage = widget.passages[widget.definition.loras.node] if widget.definition.loras is not None else {}
     changes = Changes(frozenset(widget.nodes[title] for title in left_out), loaders, passage)
-    return CompiledGraph(graph, output, models.checkpoint, draw(widget.template, graph, changes))
+    texts = {node: name for node, name in _texts(widget, values) if node in graph.nodes}
+    return CompiledGraph(graph, output, models.checkpoint, texts, draw(widget.template, graph, changes))
 
 
 def start_at_step(steps: int, denoise: float) -> int:
@@ -99,6 +102,13 @@ def _bind(
         steps = nodes[node].inputs["steps"]
         assert isinstance(steps, int), "the audit has seen that `steps` is a number"
         _set(nodes, node, binding.input, start_at_step(steps, values.number(binding.parameter)))
+
+
+def _texts(widget: Widget, values: Values) -> Iterator[tuple[str, str]]:
+    for binding in widget.definition.bindings:
+        parameter = widget.definition.parameters[binding.parameter]
+        if isinstance(parameter, d.PromptParameter | d.TextParameter) and binding.parameter in values:
+            yield widget.nodes[binding.node], binding.parameter
 
 
 def _bound_value(

@@ -19,7 +19,8 @@ FAMILY = "family"
 CHANNELS = "channels"
 """Another: how many channels its UNet reads, 4 or (an inpainting checkpoint) 9."""
 MODEL_WORDS = (FAMILY, CHANNELS)
-LONGEST_TEXT = 100_000
+LONGEST_TEXT = 20_000
+"""Characters. Should each be a token of its own, it still is no more than A1111 Prompt reads."""
 LARGEST_SEED = 2**64 - 1
 """ComfyUI's seeds are 64 bit, unsigned."""
 

@@ -5,10 +5,14 @@ Callers are programs that send 25, "25" or 25.0 for the same thing. Pure; knows 
 
 import math
 import re
+from codecs import getincrementaldecoder
+from collections.abc import Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 
 LONGEST_NAME = 200
 _LONGEST_NUMERAL = 64
+_LOOKED_AT, _LONGEST_KEY = 100, 64
 _NUMERAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -54,8 +58,26 @@ def name_fault(name: str) -> str | None:
     return None
 
 
+def beginning(raw: bytes, most: int) -> str | None:
+    """The first `most` bytes as UTF-8, without a character that they part; None for what is not UTF-8."""
+    try:
+        return getincrementaldecoder("utf-8")().decode(raw[:most], final=len(raw) <= most)
+    except UnicodeDecodeError:
+        return None
+
+
+def meant(name: str, unknown: Sequence[str]) -> str:
+    """For a complaint that `name` is missing: which of the unknown keys was perhaps to be it, or nothing."""
+    short = (key for key in unknown[:_LOOKED_AT] if len(key) <= _LONGEST_KEY)
+    key = next((key for key in short if name in key or get_close_matches(name, [key])), None)
+    return "" if key is None else f" ({shown(key)} is not known)"
+
+
 def shown(raw: object) -> str:
     """`raw` as a message quotes it: short and safe whatever it is."""
+    if isinstance(raw, bytes):
+        text = beginning(raw, 256)
+        return "a file" if text is None else shown(text)
     if isinstance(raw, str):
         text = raw if len(raw) <= 60 else raw[:60] + "…"
         return '"' + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text) + '"'
@@ -68,7 +90,7 @@ def shown(raw: object) -> str:
     return next((name for kind, name in _KINDS if isinstance(raw, kind)), "something else")
 
 
-_KINDS = ((dict, "an object"), (list, "an array"), (bytes, "a file"), (type(None), "null"))
+_KINDS = ((dict, "an object"), (list, "an array"), (type(None), "null"))
 
 
 def _decimal(text: str) -> Decimal | None:

@@ -12,7 +12,7 @@ from typing import TypeVar, assert_never
 
 from orchestrator.errors import FieldError, InvalidParameters
 from orchestrator.widgets import definition as d
-from orchestrator.widgets.literals import Unreadable, name_fault, real_number, shown, whole_number
+from orchestrator.widgets.literals import Unreadable, beginning, meant, name_fault, real_number, shown, whole_number
 from orchestrator.widgets.prompt import MOST_PARTS, LoraTag, extract_loras, parts, without_tags
 from orchestrator.widgets.samplers import SAMPLERS, Sampler, find_sampler
 
@@ -85,6 +85,7 @@ def check(
     settled: dict[str, Value] = {}
     complaints: list[FieldError] = []
     loras: tuple[LoraTag, ...] = ()
+    ignored = tuple(key for key in raw if key not in definition.parameters)
     for name, parameter in definition.parameters.items():
         try:
             value = read(parameter, raw.get(name), samplers.get(name, SAMPLERS))
@@ -95,13 +96,12 @@ def check(
                 loras += found
             settled[name] = value
         except Unreadable as fault:
-            complaints.append(FieldError(name, str(fault)))
+            complaints.append(FieldError(name, str(fault) if name in raw else f"{fault}{meant(name, ignored)}"))
         except InvalidParameters as fault:
             complaints.extend(fault.fields)
     if complaints:
-        raise InvalidParameters(_summary(complaints), complaints)
+        raise InvalidParameters(None, complaints)
     seed = _drawn_seed(definition, settled, randomness)
-    ignored = tuple(key for key in raw if key not in definition.parameters)
     return Checked(Values(MappingProxyType(settled), _typed(settled[definition.checkpoint], str), seed, loras), ignored)
 
 
@@ -111,9 +111,9 @@ def read(parameter: d.Parameter, raw: object, samplers: Collection[Sampler] = SA
     Raises Unreadable.
     """
     if _is_blank(parameter, raw):
-        raw = getattr(parameter, "default", None)
+        given, raw = raw, getattr(parameter, "default", None)
         if raw is None and parameter.required:
-            raise Unreadable("is required")
+            raise Unreadable("is required" if given is None else "is empty")
         if raw is None:
             return None
     match parameter:
@@ -151,17 +151,27 @@ def _read_model(raw: object) -> str:
 
 
 def _read_text(raw: object, longest: int) -> str:
-    if isinstance(raw, bool) or not isinstance(raw, str | int | float):
+    if isinstance(raw, bytes):
+        # A file of a form, or a long string of JSON; no more of it than shows that it is too long.
+        text = beginning(raw, 4 * (longest + 1))
+    elif isinstance(raw, bool) or not isinstance(raw, str | int | float):
+        text = None
+    else:
+        text = raw if isinstance(raw, str) else shown(raw)
+    if text is None:
         raise Unreadable(f"must be text; got {shown(raw)}")
-    text = raw if isinstance(raw, str) else shown(raw)
     if len(text) > longest:
-        raise Unreadable(f"must be at most {longest} characters long; got {len(text)}")
+        raise Unreadable(f"must be at most {longest} characters long; got {_length(raw, text)}")
     try:
         text.encode()
     except UnicodeEncodeError as fault:
         raise Unreadable("holds half of a surrogate pair, which is not a character") from fault
     # The editor's text fields know one kind of line end; a job that is opened there has to show what ran.
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _length(raw: object, text: str) -> str:
+    return "more" if isinstance(raw, bytes) and len(raw) > len(text.encode()) else str(len(text))
 
 
 def _read_choice(parameter: d.ChoiceParameter, raw: object) -> str:
@@ -220,11 +230,6 @@ def _is_blank(parameter: d.Parameter, raw: object) -> bool:
     if isinstance(raw, str) and not isinstance(parameter, d.PromptParameter | d.TextParameter):
         return not raw.strip()
     return raw is None or raw in ("", b"")
-
-
-def _summary(complaints: list[FieldError]) -> str:
-    names = list(dict.fromkeys(complaint.field for complaint in complaints))
-    return f"{'This parameter' if len(names) == 1 else 'These parameters'} cannot be used: {', '.join(names)}"
 
 
 def _typed(value: object, kind: type[T]) -> T:

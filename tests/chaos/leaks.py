@@ -66,8 +66,9 @@ async def inputs_left(service: Service) -> tuple[int, list[str]]:
     when they are a minute old; for that they are made old here.
     """
     folder = service.data / "inputs"
-    left = list(folder.glob("*"))
-    for path in left:
+    files = list(folder.glob("*"))
+    left = {path.name.partition(".")[0] for path in files}
+    for path in files:
         os.utime(path, (0, 0))
     await service.kill()
     await service.start()

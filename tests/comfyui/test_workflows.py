@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 
 from orchestrator.comfy.catalog import Catalog
 from orchestrator.comfy.client import BackendClient, Upload
+from orchestrator.comfy.faults import InputRefused
 from orchestrator.comfy.known import known_catalog, pack_object_info
 from orchestrator.widgets import library
 from orchestrator.widgets.compile import ChosenLora, ChosenModels, compile_graph
@@ -204,6 +205,13 @@ async def test_clip_skip_and_loras_reach_the_picture(comfyui):
     swapped = await painted(comfyui.url, "inpaint", raw, given, [lora])
     assert np.abs(skipped - plain).mean() > 0.2
     assert np.abs(swapped - plain).mean() > 0.2
+
+
+@pytest.mark.parametrize("backend", ["comfyui", "embedded"])
+async def test_a_prompt_that_stands_for_too_much_is_told_apart_from_a_failure(backend, request):
+    with pytest.raises(InputRefused) as refused:
+        await painted(request.getfixturevalue(backend).url, "txt2img", {"prompt": "BREAK " * 513}, {})
+    assert refused.value.complaint.startswith("the prompt is too much to read")
 
 
 async def test_txt2img_paints_in_the_size_that_was_asked(comfyui):

@@ -40,6 +40,7 @@ from tests.engines.jobs import spec, wants
 LEASE_SECONDS = 1.0
 AFFINITY_SECONDS = 1.0
 AVOID_SECONDS = 5.0
+RECALL_SECONDS = 0.1
 LOST = Failed(code="backend_lost", detail="it is gone")
 PICTURE = Succeeded(image="x.png", expires_at=time.time() + 3600)
 
@@ -764,6 +765,43 @@ class EngineConformance:
             assert not ahead.done()
             await opened.engine.submit(spec())
             await ahead
+
+    async def test_a_job_that_has_not_begun_is_asked_back_for_a_backend_that_waits(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            begun, waiting = [await self._held(opened, "busy") for _ in range(2)]
+            await begun.progress(Running(backend="busy", node="Sampler"))
+            idle = asyncio.create_task(lease(opened.source("idle"), "warm"))
+            async with asyncio.timeout(10):
+                await waiting.recalled.wait()
+            await waiting.put_back()
+            taken = await idle
+            assert (taken.spec, taken.attempt) == (waiting.spec, 1)
+            assert not begun.recalled.is_set()
+
+    async def test_no_job_is_asked_back_for_its_own_backend_nor_for_a_busy_one_nor_one_that_cannot_run_it(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            held = await self._held(opened, "busy")
+            waiting = [
+                asyncio.create_task(lease(opened.source("busy"), "warm")),
+                asyncio.create_task(lease(opened.source("ahead"), "warm", ahead=True)),
+                asyncio.create_task(lease(opened.source("unable"), "warm", has=frozenset())),
+            ]
+            await asyncio.sleep(2 * AFFINITY_SECONDS)
+            assert not held.recalled.is_set()
+            for task in waiting:
+                task.cancel()
+
+    async def test_a_job_is_asked_back_later_for_a_backend_that_has_another_model(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            held = await self._held(opened, "busy")
+            idle = asyncio.create_task(lease(opened.source("idle"), "other"))
+            await asyncio.sleep(AFFINITY_SECONDS / 2)
+            assert not held.recalled.is_set()
+            async with asyncio.timeout(10):
+                await held.recalled.wait()
+            idle.cancel()
 
     async def test_a_waiting_backend_that_gives_up_takes_no_job_with_it(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:

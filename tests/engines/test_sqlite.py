@@ -18,6 +18,7 @@ from tests.engines.conformance import (
     AVOID_SECONDS,
     LEASE_SECONDS,
     PICTURE,
+    RECALL_SECONDS,
     EngineConformance,
     Opened,
     lease,
@@ -27,7 +28,9 @@ from tests.engines.jobs import spec, wants
 
 
 def opened(folder: Path, **more: int) -> SqliteEngine:
-    dials = Dials(affinity=AFFINITY_SECONDS, avoid=AVOID_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more)
+    dials = Dials(
+        affinity=AFFINITY_SECONDS, avoid=AVOID_SECONDS, recall=RECALL_SECONDS, lease=LEASE_SECONDS, tick=0.05, **more
+    )
     return SqliteEngine(folder / "jobs.sqlite", dials)
 
 
@@ -85,7 +88,7 @@ async def left_waiting(folder: Path, *, begun: bool) -> JobSpec:
             await engine.submit(job)
         running = await lease(engine.source("one"))
         held = await lease(engine.source("one"), ahead=True)
-        assert (running.begun, held.begun) == (True, False)
+        assert (running.may_have_begun, held.may_have_begun) == (True, False)
         await running.done(Succeeded("x.png", 2e9), ())
         if begun:
             held.begin()
@@ -100,7 +103,7 @@ async def test_after_a_restart_it_is_known_whether_a_job_had_begun_at_its_backen
         async with opened(tmp_path) as engine:
             await engine.adopt(grace=60)
             held = await lease(engine.source("one"))
-            assert (held.attempt, held.resumed, held.begun) == (1, True, begun)
+            assert (held.attempt, held.resumed, held.may_have_begun) == (1, True, begun)
 
 
 async def test_a_job_that_had_not_begun_goes_elsewhere_as_the_same_try(tmp_path: Path) -> None:
@@ -108,7 +111,7 @@ async def test_a_job_that_had_not_begun_goes_elsewhere_as_the_same_try(tmp_path:
     async with opened(tmp_path) as engine:
         await engine.adopt(grace=0.3)
         held = await lease(engine.source("two"))
-        assert (held.attempt, held.resumed, held.begun, held.waited) == (1, False, True, 0.0)
+        assert (held.attempt, held.resumed, held.may_have_begun, held.waited) == (1, False, True, 0.0)
 
 
 async def test_whoever_waits_gets_a_job_at_once_whether_it_comes_before_with_or_after_the_waiting(

@@ -9,9 +9,16 @@ from pathlib import Path
 
 from PIL import Image
 
+from orchestrator import errors
+from orchestrator.api.described import HAPPENINGS
 from tests.comfyui.backends import REPOSITORY
 
 _DOCUMENT = (REPOSITORY / "docs" / "api.md").read_text()
+_NOT_TOLD = (
+    *(errors.OrchestratorError, errors.RequestError, errors.ModelError),  # their kinds are told
+    *(errors.WorkflowError, errors.SettingsError),  # at the start
+    errors.ServiceUnreachable,  # the client's own
+)
 _EXPORT = "export ORCHESTRATOR_URL=http://127.0.0.1:8080\n"
 
 
@@ -44,6 +51,32 @@ def test_its_commands_run_in_order(service_url: str, tmp_path: Path) -> None:
             assert picture.format == kind
     problem = json.loads((tmp_path / "problem.json").read_text())
     assert problem == json.loads(blocks("json")[0])
+
+
+def test_every_code_is_in_its_table() -> None:
+    kinds = [errors.OrchestratorError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    told = [kind for kind in kinds if kind not in _NOT_TOLD]
+    # What is not an error of ours: no such path or method, a range that is beyond, a fault of the service.
+    codes = {_code(kind) for kind in told} | {
+        "not_found",
+        "method_not_allowed",
+        "range_not_satisfiable",
+        "internal_error",
+    }
+    table = "".join(line for line in _DOCUMENT.splitlines() if re.match(r"\| [0-9]{3}", line))
+    assert {code for code in codes if f"`{code}`" not in table} == set()
+
+
+def test_every_event_and_its_fields_are_told() -> None:
+    for kind, schema in HAPPENINGS.items():
+        rows = [line for line in _DOCUMENT.splitlines() if re.match(rf"\|.*`{kind.lower()}`.*\|", line)]
+        assert [field for field in schema["properties"] if f"`{field}`" not in "".join(rows)] == []
+
+
+def _code(kind: type[errors.OrchestratorError]) -> str:
+    return kind("").code
 
 
 def test_its_python_runs(service_url: str, tmp_path: Path) -> None:

@@ -151,6 +151,15 @@ async def test_when_civitai_wants_quiet_the_caller_is_told_how_long(client: Clie
         assert (await answer.json())["retryable"] is True
 
 
+async def test_what_may_pass_does_not_hide_what_never_will(client: Client, civitai: FakeCivitai) -> None:
+    civitai.api_fault = [(429, {"error": "slow down"}, {"Retry-After": "77"})]
+    async with client.post("/widgets/inpaint", json=values(model=64094, prompt="x <lora:nope:1>")) as answer:
+        body = await answer.json()
+    assert (answer.status, body["code"], body["retryable"]) == (404, "model_not_found", False)
+    assert [error["field"] for error in body["errors"]] == ["prompt", "model"]
+    assert "Retry-After" not in answer.headers
+
+
 async def test_a_civitai_url_that_is_not_allowed_stops_the_start(tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, civitai_url="https://evil.example")
     with pytest.raises(SettingsError, match="civitai_hosts"):

@@ -239,6 +239,83 @@ async def test_a_key_goes_to_the_service_and_without_one_the_error_says_so(
             await anext(stranger.progress(job))
 
 
+async def test_a_misspelt_parameter_is_told_and_warned_of_where_it_was_written(
+    fake: FakeComfyUI, start: Service
+) -> None:
+    started = await start(fake.url)
+    async with calling(started) as client:
+        with pytest.warns(service.IgnoredParameters, match="inpaint has no such parameters: stepz, säed") as warned:
+            job = await client.submit("inpaint", values(stepz=9, säed=1))
+        assert [one.filename for one in warned] == [__file__]
+        assert job.ignored == ("stepz", "säed")
+        assert (await client.wait(job, SECONDS)).ignored == job.ignored
+        with pytest.warns(service.IgnoredParameters):
+            assert (await client.run("inpaint", values(stepz=9), seconds=SECONDS)).ignored == ("stepz",)
+
+    def synchronous() -> list[str]:
+        with Client(address(started)) as client:
+            with pytest.warns(service.IgnoredParameters) as at_submit:
+                client.submit("inpaint", values(stepz=9))
+            with pytest.warns(service.IgnoredParameters) as at_run:
+                client.run("inpaint", values(stepz=9), seconds=SECONDS)
+            return [one.filename for one in (*at_submit, *at_run)]
+
+    assert await asyncio.to_thread(synchronous) == [__file__, __file__]
+
+
+async def test_files_may_come_in_any_form_and_nothing_else_is_sent_as_one(
+    fake: FakeComfyUI, start: Service, tmp_path: Path
+) -> None:
+    (tmp_path / "in.png").write_bytes(png(plain()))
+    mask = io.BytesIO()
+    box_mask().save(mask, "PNG")  # and stands at its end now
+    async with calling(await start(fake.url)) as client:
+        with (tmp_path / "in.png").open("rb") as image:
+            for _ in range(2):
+                await client.run("inpaint", values(image=image, mask=mask), seconds=SECONDS)
+        before = len(fake.prompts)
+        with pytest.raises(TypeError, match="image is of type Image"):
+            await client.submit("inpaint", values(image=plain()))
+        assert len(fake.prompts) == before
+        with pytest.raises(InvalidParameters) as refused:
+            await client.submit("inpaint", values(image=str(tmp_path / "in.png")))
+        (complaint,) = refused.value.fields
+        assert complaint.field == "image"
+        assert "give its name as a pathlib.Path" in complaint.message
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:9", "http://127.0.0.1:9 does not answer: connection refused"),
+        ("http://no-such-host.invalid", "http://no-such-host.invalid does not answer: its name is not known"),
+        ("localhost:9", "localhost:9 is no address of a service: write http://HOST:PORT"),
+    ],
+)
+async def test_a_service_that_is_not_there_is_said_so_in_plain_words(url: str, said: str) -> None:
+    async with AsyncClient(url, attempts=1) as client:
+        with pytest.raises(ServiceUnreachable) as away:
+            await client.widgets()
+    assert away.value.detail == said
+
+
+async def test_ctrl_c_in_a_run_without_an_event_loop_cancels_its_job(slow: FakeComfyUI, start: Service) -> None:
+    slow.run_seconds = 60
+    url = address(await ready(await start(slow.url)))
+
+    class Interrupted(Client):
+        def wait(self, job: service.Job | str, seconds: float | None = None) -> service.Job:
+            raise KeyboardInterrupt
+
+    def synchronous() -> service.Job:
+        with Interrupted(url) as client:
+            with pytest.raises(KeyboardInterrupt):
+                client.run("inpaint", values(), idempotency_key="mine")
+            return client.submit("inpaint", values(), idempotency_key="mine")
+
+    assert isinstance((await asyncio.to_thread(synchronous)).state, service.Cancelled)
+
+
 async def test_a_widget_is_described(fake: FakeComfyUI, start: Service) -> None:
     async with calling(await start(fake.url)) as client:
         widget = await client.widget("inpaint")

@@ -7,7 +7,7 @@ import pytest
 from tests.fakes.comfyui import FakeComfyUI
 from tests.integration.callers import a_key
 from tests.integration.pictures import values
-from tests.integration.services import Client, Service, ready
+from tests.integration.services import LINKS, Client, Service, ready
 
 PAGE = "https://studio.example"
 ALLOWED = "Access-Control-Allow-Origin"
@@ -99,17 +99,30 @@ async def test_with_keys_or_a_proxy_before_it_the_name_does_not_matter(
         assert answer.status == 200
 
 
-async def test_without_keys_another_sites_page_sets_nothing_going(fake: FakeComfyUI, start: Service) -> None:
+async def test_without_keys_a_page_of_another_origin_sets_nothing_going(fake: FakeComfyUI, start: Service) -> None:
     client = await ready(await start(fake.url, cors_origins=[PAGE]))
+    own = str(client.make_url("/").origin())
     for origin, site, status in (
         ("https://evil.example", "cross-site", 403),
+        ("https://evil.example", None, 403),  # a browser that does not say, or on a page without https
+        ("null", None, 403),
+        ("127.0.0.1", None, 403),
+        (own.replace("127.0.0.1", "127.0.0.2"), None, 403),
         (PAGE, "cross-site", 200),
-        ("http://127.0.0.1:8188", "same-site", 200),
-        ("http://127.0.0.1:8080", "same-origin", 200),
+        (PAGE, None, 200),
+        ("http://127.0.0.1:8188", "same-site", 403),
+        ("http://127.0.0.1:8188", None, 403),
+        ("https://any.example", "same-origin", 200),  # a proxy before it changes the host
+        (own, None, 200),
+        (own.replace("http:", "https:"), None, 200),  # and another speaks TLS
+        (LINKS, None, 200),
+        (None, None, 200),
+        (None, "none", 200),
     ):
-        sent = {"Origin": origin, "Sec-Fetch-Site": site}
+        given = {"Origin": origin, "Sec-Fetch-Site": site}
+        sent = {name: value for name, value in given.items() if value is not None}
         async with client.post("/widgets/inpaint", json=values(), headers=sent) as answer:
             assert answer.status == status, await answer.text()
         async with client.get("/widgets", headers=sent) as looked:
             assert looked.status == 200
-    assert len(fake.requests("POST /prompt")) == 3
+    assert len(fake.requests("POST /prompt")) == 8

@@ -293,6 +293,26 @@ async def test_myshells_errors_keep_the_status_and_the_envelope(fake: FakeComfyU
             assert failure["msg"]
 
 
+async def test_a_parameter_that_myshells_input_has_twice_is_named(fake: FakeComfyUI, start: Service) -> None:
+    client = await ready(await start(fake.url))
+    envelope = {"widget_id": "inpaint", "input": '{"steps": 1, "steps": 2}'}
+    async with client.post("/public/v1/widget/run", json=envelope) as answer:
+        assert answer.status == 422
+        assert (await answer.json())["errors"] == [{"field": "steps", "message": "is given twice"}]
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+async def test_a_text_that_is_too_long_is_told_so_however_large_its_body(
+    fake: FakeComfyUI, start: Service, field: str
+) -> None:
+    client = await ready(await start(fake.url))
+    for long in ("a " * 50_000, "红" * 50_000):
+        refused = await problem(client, 422, **{field: long})
+        assert [error["field"] for error in refused["errors"]] == [field]
+        assert refused["errors"][0]["message"].startswith("must be at most 20000 characters long")
+    assert not fake.requests("POST /prompt")
+
+
 async def test_samplers_are_listed_with_what_runs_and_what_is_refused(fake: FakeComfyUI, start: Service) -> None:
     client = await start(fake.url)
     listed = await (await client.get("/samplers")).json()

@@ -110,7 +110,7 @@ async def test_a_download_that_fails_ends_the_job_with_the_models_error_for_ever
     assert [getattr(record, "job", None) for record in said] == [failed["id"]]
     assert not backend.requests("POST /prompt")
     assert not in_use(tmp_path)
-    assert failed["id"] in {path.name for path in (tmp_path / "inputs").iterdir()}
+    assert failed["id"] in {path.name.partition(".")[0] for path in (tmp_path / "inputs").iterdir()}
 
 
 async def test_cancelling_a_job_that_is_fetching_stops_the_download(

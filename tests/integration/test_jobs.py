@@ -358,7 +358,7 @@ async def test_after_a_restart_jobs_that_are_still_at_their_backend_are_followed
             assert [(end["state"], end["attempt"]) for end in ends] == [("succeeded", 1)] * 3
         assert len(backend.prompts) == 3
         assert not backend.requests("POST /interrupt")
-        assert {path.name for path in (data / "inputs").iterdir()} == set(jobs)
+        assert {path.name.partition(".")[0] for path in (data / "inputs").iterdir()} == set(jobs)
 
 
 async def test_who_waits_when_the_service_is_stopped_is_told_where_the_job_can_be_asked_for(data: Path) -> None:

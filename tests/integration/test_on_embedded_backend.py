@@ -63,6 +63,17 @@ async def test_only_masked_with_an_empty_mask_is_refused_before_the_run(service:
         assert "no white pixel" in (await answer.json())["errors"][0]["message"]
 
 
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+async def test_a_prompt_that_stands_for_too_much_is_a_422_that_names_it(
+    service: aiohttp.ClientSession, field: str
+) -> None:
+    async with service.post("/widgets/inpaint", json=values(**{field: "BREAK " * 513})) as answer:
+        refused = await answer.json()
+    assert (answer.status, refused["code"]) == (422, "invalid_parameters")
+    assert [error["field"] for error in refused["errors"]] == [field]
+    assert refused["errors"][0]["message"].startswith("the prompt is too much to read")
+
+
 async def test_invert_repaints_the_rest(service: aiohttp.ClientSession) -> None:
     picture, mask = noisy((SIDE, SIDE)), box_mask(margin=40)
     result = await paint(service, image=text(picture), mask=text(mask), inpainting_mask_invert=1, mask_blur=0)
@@ -170,6 +181,16 @@ async def test_the_link_knows_head_and_range(service: aiohttp.ClientSession) -> 
         assert answer.status == 206
         assert await answer.read() == b"\xff\xd8"
         assert answer.headers["Content-Range"] == f"bytes 0-1/{size}"
+        tag = answer.headers["ETag"]
+    async with service.get(url, headers={"If-None-Match": tag}) as answer:
+        assert answer.status == 304
+    for beyond in (f"bytes={size}-", "bytes=5-2", "pages=1"):
+        async with service.get(url, headers={"Range": beyond}) as answer:
+            assert answer.status == 416
+            assert answer.content_type == "application/problem+json"
+            assert answer.headers["Content-Range"] == f"bytes */{size}"
+            assert answer.headers["Cache-Control"] == "no-store"
+            assert (await answer.json())["code"] == "range_not_satisfiable"
 
 
 async def test_txt2img_needs_no_picture(service: aiohttp.ClientSession) -> None:

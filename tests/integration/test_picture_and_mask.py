@@ -40,4 +40,4 @@ async def test_picture_and_mask_are_fetched_at_the_same_time(fake: FakeComfyUI, 
 async def test_the_picture_s_complaint_is_the_one_that_is_heard(fake: FakeComfyUI, start: Service) -> None:
     answer = await run(fake, start, b"no picture")
     assert answer.status == 422
-    assert b"image: It is not a picture" in answer.body
+    assert b'"field": "image", "message": "It is not a picture' in answer.body

@@ -64,7 +64,7 @@ async def test_a_jobs_end_is_told_with_what_the_job_says_of_itself_signed_for_it
     content = Webhook(secret).verify(word.body, word.headers)
     assert content["type"] == "job.succeeded"
     assert content["timestamp"].endswith("Z")
-    assert word.headers["webhook-id"] == f"msg_{job_id}"
+    assert word.headers["webhook-id"] == f"msg_{job_id}_{round(job['created'] * 1000)}"
     assert {name: value for name, value in job.items() if name != "webhook"} == {
         name: value for name, value in content["data"].items() if name != "webhook"
     }
@@ -89,13 +89,29 @@ async def test_a_failed_job_is_told_too_and_one_without_a_webhook_says_nothing_o
 async def test_an_inner_address_is_never_posted_to(fake: FakeComfyUI, start: Service) -> None:
     client = await ready(await start(fake.url))
     async with Receiver() as receiver:
-        job_id = (await submitted(client, **{"X-Webhook-URL": receiver.url}))["id"]
-        job = await told(client, job_id, "pending")
+        named = receiver.url.replace("127.0.0.1", "localhost")
+        job = await told(client, (await submitted(client, **{"X-Webhook-URL": named}))["id"], "dead")
+        assert job["webhook"]["tries"] == 1
         assert "does not connect to" in job["webhook"]["answer"]
         assert receiver.words == []
 
 
-@pytest.mark.parametrize("url", ["nowhere", "ftp://a.example/", "https://u:p@a.example/"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nowhere",
+        "ftp://a.example/",
+        "https://u:p@a.example/",
+        "http://127.0.0.1:8392/x",
+        "http://[::1]/",
+        "http://[::ffff:127.0.0.1]/",
+        "http://0.0.0.0/",
+        "http://169.254.169.254/latest",
+        "http://2130706433/",
+        "http://127.1/",
+        "http://0x7f000001/",
+    ],
+)
 async def test_a_webhook_that_cannot_be_is_refused_before_anything_runs(
     url: str, fake: FakeComfyUI, start: Service
 ) -> None:
@@ -103,6 +119,19 @@ async def test_a_webhook_that_cannot_be_is_refused_before_anything_runs(
     refused = await submitted(client, 422, **{"X-Webhook-URL": url})
     assert [error["field"] for error in refused["errors"]] == ["X-Webhook-URL"]
     assert not fake.requests("POST /prompt")
+
+
+async def test_a_job_that_comes_again_under_its_key_is_told_under_another_id(fake: FakeComfyUI, start: Service) -> None:
+    client = await ready(await start(fake.url, webhook_networks=HERE, link_hours=1.0 / 3600))
+    async with Receiver() as receiver, asyncio.timeout(30):
+        headers = {"Idempotency-Key": "order 7", "X-Webhook-URL": receiver.url}
+        first = await submitted(client, **headers)
+        await told(client, first["id"], "delivered")
+        while (again := await submitted(client, **headers))["created"] == first["created"]:
+            await asyncio.sleep(0.1)
+        words = await receiver.heard(2)
+    assert again["id"] == first["id"]
+    assert len({word.headers["webhook-id"] for word in words}) == 2
 
 
 async def test_what_was_not_told_when_the_service_was_killed_is_told_after_the_start(
@@ -125,7 +154,7 @@ async def test_what_was_not_told_when_the_service_was_killed_is_told_after_the_s
         async with Receiver(port=port) as again:
             await service.start()
             (word,) = await again.heard(1)
-            assert word.headers["webhook-id"] == f"msg_{job_id}"
+            assert word.headers["webhook-id"].startswith(f"msg_{job_id}_")
             Webhook(webhook_signer(Settings(data=tmp_path)).secret("")).verify(word.body, word.headers)
             async with aiohttp.ClientSession(service.url) as session:
                 assert (await told(session, job_id, "delivered"))["webhook"]["tries"] >= 2

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
+import aiohttp
 import pytest
 
 from orchestrator.agents import Agents
@@ -43,12 +44,13 @@ async def at_work(
     work: type[Work] = Work,
     keep: type[ImageStore] = ImageStore,
     lease: float = 30.0,
+    recall: float = 1.0,
 ) -> AsyncIterator[SqliteEngine]:
     clients = [BackendClient(fake.url, name=f"b{n}", limits=QUICK, backoff=AT_ONCE) for n, fake in enumerate(fakes)]
     async with (
         PictureThreads() as threads,
         keep(folder / "images", limit_bytes=10**8, floor_bytes=0) as store,
-        SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05, lease=lease)) as engine,
+        SqliteEngine(folder / "jobs.sqlite", Dials(tick=0.05, lease=lease, recall=recall)) as engine,
         Pool(clients, backoff=AT_ONCE) as pool,
     ):
         await engine.adopt(grace=10)
@@ -101,6 +103,41 @@ async def test_no_job_waits_at_a_busy_backend_while_another_is_idle(tmp_path: Pa
         for each in jobs:
             assert isinstance(await ended(engine, each.id), Succeeded)
         assert (len(one.prompts), len(two.prompts)) == (1, 1)
+
+
+async def test_a_job_that_waits_behind_a_long_one_goes_to_a_backend_that_has_become_idle(tmp_path: Path) -> None:
+    async with (
+        FakeComfyUI(run_seconds=30.0) as slow,
+        FakeComfyUI(run_seconds=0.3) as quick,
+        at_work(tmp_path, slow, quick, recall=0.2) as engine,
+    ):
+        jobs = [job(model="same") for _ in range(4)]
+        for each in jobs:
+            await engine.submit(each)
+        await until(slow, 2)
+        ends = [asyncio.create_task(ended(engine, each.id)) for each in jobs]
+        done, running = await asyncio.wait(ends, timeout=10)
+        assert (len(done), len(running)) == (3, 1), "one still waits behind the long one"
+        assert all(isinstance(task.result(), Succeeded) for task in done)
+        states = [await engine.get(each.id) for each in jobs]
+        assert not slow.requests("POST /interrupt"), "what had begun goes on"
+        assert {state.attempt for state in states if state} == {1}
+        for task in running:
+            task.cancel()
+
+
+async def test_a_job_behind_a_strangers_goes_to_a_backend_that_is_idle(tmp_path: Path) -> None:
+    async with FakeComfyUI(run_seconds=30.0) as shared, FakeComfyUI() as ours:
+        async with aiohttp.ClientSession(shared.url) as stranger:
+            (await stranger.post("/prompt", json={"prompt": picture_graph().to_api()})).raise_for_status()
+        async with at_work(tmp_path, shared, ours, recall=0.2) as engine:
+            jobs = [job(model="same") for _ in range(2)]
+            for each in jobs:
+                await engine.submit(each)
+            async with asyncio.timeout(10):
+                for each in jobs:
+                    assert isinstance(await ended(engine, each.id), Succeeded)
+        assert not shared.requests("POST /interrupt")
 
 
 async def test_jobs_go_where_their_model_is_loaded(tmp_path: Path) -> None:

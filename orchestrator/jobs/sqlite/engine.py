@@ -252,6 +252,7 @@ class SqliteEngine:
                     swept = now
                 await self._give_up_late()
                 await self._desk.match()
+                self._desk.recall()
             except StorageError as error:
                 log.error("%s", error.detail)
             except Exception:

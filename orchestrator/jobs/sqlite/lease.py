@@ -20,6 +20,7 @@ from orchestrator.jobs.job import (
     JobSpec,
     Queued,
     Requeued,
+    Running,
     Succeeded,
     Timings,
     end_from_json,
@@ -117,9 +118,11 @@ class SqliteLease:
         self.waited: float = 0.0 if taken_over and not resumed else waited  # it is the try before this one that waited
         self.cancelled = asyncio.Event()
         self.lost = False
+        self.recalled = asyncio.Event()
+        self.begun = False
         self.fence: int = row["fence"]
         self.backend: str = row["backend"]
-        self.begun = bool(row["begun"])
+        self.may_have_begun = bool(row["begun"])
         self.began = time.monotonic()
         self._ledger = ledger
         self._hand_out = hand_out
@@ -131,12 +134,15 @@ class SqliteLease:
 
     def begin(self) -> None:
         """The backend has begun the job; written with the next look for what time has brought."""
-        if not self.begun:
-            self.begun = True
+        self.begun = True
+        if not self.may_have_begun:
+            self.may_have_begun = True
             self._ledger.begun[self.spec.id] = self.fence
 
     async def progress(self, happening: Happening) -> None:
         """Tells listeners."""
+        if isinstance(happening, Running):
+            self.begin()
         self._ledger.tell(self.spec, happening)
 
     async def done(self, result: Succeeded, timings: Timings) -> bool:

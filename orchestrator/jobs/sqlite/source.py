@@ -82,6 +82,29 @@ class Desk:
         _, given_up = await asyncio.shield(self._match(lambda _: None))
         await self._tell_ends(given_up)
 
+    def recall(self) -> None:
+        """Asks a job back for each backend that waits while there is one that has not begun at another.
+
+        Which was not to be known when the job was given there. Not at once, and later each time that a job comes back:
+        it may be about to begin, and moving about it would never come to the head of anybody's line.
+        """
+        now, dials = time.monotonic(), self.ledger.dials
+        for waiter in self._waiters:
+            if waiter.lease.done() or waiter.wanted.ahead:
+                continue
+            cold = not waiter.wanted.warm
+            for lease in self.ledger.leases.values():
+                suits = cold or lease.spec.model in waiter.wanted.warm
+                patience = (dials.recall if suits else max(dials.recall, dials.affinity)) * 2 ** (lease.fence - 1)
+                if (
+                    lease.backend != waiter.backend
+                    and not (lease.begun or lease.recalled.is_set())
+                    and now - lease.began >= patience
+                    and waiter.wanted.can(lease.spec.classes)
+                ):
+                    lease.recalled.set()
+                    break
+
     async def _match(self, first: Callable[[sqlite3.Connection], T]) -> tuple[T, Sequence[str]]:
         """Does `first`, then claims in the same transaction. Answers the jobs that were given up, too."""
         async with self._turn:

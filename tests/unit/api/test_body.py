@@ -1,12 +1,13 @@
 """The JSON parser for bodies with pictures in them says what json.loads says, and holds nobody up."""
 
 import json
+import threading
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.api.body import LONG, Json, parse, parse_json
+from orchestrator.api.body import LONG, BadBody, Json, parse, parse_json
 from tests.unit.loop_gap import LIMIT, least_worst_gap
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -28,7 +29,7 @@ DAMAGE = tuple(b'"\\{}[]:,u0 \n\x00\xff')
 def same_as_json_loads(written: bytes) -> None:
     """Asserts that both parse it to the same or both refuse it."""
     try:
-        expected = json.loads(written.decode())
+        expected = json.loads(written.decode(), object_pairs_hook=each_once)
         json.dumps(expected, ensure_ascii=False, allow_nan=False).encode()
     except ValueError:
         with pytest.raises(ValueError):
@@ -38,6 +39,12 @@ def same_as_json_loads(written: bytes) -> None:
             assert texts(parse(written, long=26, piece=24)) == expected
         except ValueError as error:
             assert "name is too long" in str(error)  # noqa: PT017
+
+
+def each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a name is given twice")
+    return dict(pairs)
 
 
 def texts(value: Json) -> Json:
@@ -111,8 +118,29 @@ def test_a_prompt_of_20000_escaped_characters_stays_text() -> None:
     ids=lambda body: f"{bytes(body[:12])!r} {len(body)}",
 )
 def test_what_is_not_json_or_too_much_of_it_is_a_value_error(body: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(BadBody):
         parse(body)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b" ", "it is empty"),
+        (b"prompt=x&model=demo", "Expecting value at line 1, column 1"),
+        (b'{"a": 1,\n "b}', "Unterminated string starting at line 2, column 2"),
+        (b'{"a": "\\x"}', "Invalid \\escape at line 1, column 8"),
+        (b'{"a": "' + b"A" * LONG + b'", 1}', "Expecting property name enclosed in double quotes"),
+        (b'{"seed": ' + b"1" * 5000 + b"}", "a number in it has too many digits"),
+        ('{"prompt": "é"}'.encode("latin-1"), "it is not in UTF-8"),
+        ('{"prompt": "é", "image": "'.encode("latin-1") + b"A" * LONG + b'"}', "it is not in UTF-8"),
+        (b'{"steps": 1, "seed": 2, "steps": 1}', '"steps" is given twice'),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_what_is_wrong_is_said_in_words_that_are_not_pythons(body: bytes, says: str) -> None:
+    with pytest.raises(BadBody) as refused:
+        parse(body)
+    assert str(refused.value) == says
 
 
 def test_a_byte_order_mark_is_skipped() -> None:
@@ -126,3 +154,23 @@ async def test_a_50_megabyte_body_does_not_hold_up_the_event_loop(escape: bytes)
     gap = await least_worst_gap(lambda: parse_json(body))
     print(f"{len(body) / 1e6:.0f} MB of JSON, worst gap {gap * 1000:.1f} ms")
     assert gap <= LIMIT
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"{}," * 300_000 + b"{}]",
+        b'["' + b"\\\\" * 400_000 + b'"]',
+        b"[" + b'"",' * 300_000 + b'""]',
+        b'["' + b"A" * 2_000_000 + b'"]',
+    ],
+    ids=["many values", "many escapes", "many strings", "large"],
+)
+async def test_what_takes_long_is_parsed_in_a_thread(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = threading.get_ident()
+    threads: list[int] = []
+    monkeypatch.setattr("orchestrator.api.body.parse", lambda _: threads.append(threading.get_ident()))
+    await parse_json(body)
+    assert threads != [here]
+    await parse_json(b'{"image": "' + b"QUJD" * 150_000 + b'", "steps": 25}')
+    assert threads[1:] == [here]

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import json
 import re
 from collections.abc import AsyncIterator
 
@@ -118,6 +119,45 @@ async def test_a_form_that_cannot_be_read_is_a_400(server: TestServer, body: byt
     said = await answer(server, body, Content_Type=FORM)
     assert status(said) == 400, said
     assert b"malformed_body" in said
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "says"),
+    [
+        (FORM.partition(";")[0], LAST, "Content-Type names no boundary"),
+        (FORM, PART % (b"a", b"1") + b"--x\r\nContent-Disp", "breaks off, or is not well-formed, after 1 of its parts"),
+        (FORM, b"".join(PART % (b"a%d" % n, b"") for n in range(200)) + LAST, "has more than 64 parts"),
+        (FORM, b"--x\r\nContent-Disposition: form-data; name=" + b"a" * 9000, "more or longer headers"),
+        ("application/x-www-form-urlencoded", b"prompt=x&model=demo", "came as application/x-www-form-urlencoded"),
+        ("application/x-www-form-urlencoded", b"prompt=x", "send JSON, or a form as multipart/form-data"),
+        ("application/json", b"prompt=x", "The body is not JSON: Expecting value at line 1, column 1"),
+        ("", b"prompt=x", "came without a content type"),
+    ],
+    ids=["boundary", "cut off", "parts", "header", "curl -d", "mend", "JSON", "no type"],
+)
+async def test_a_body_that_cannot_be_read_is_told_how_to_mend_it(
+    server: TestServer, content_type: str, body: bytes, says: str
+) -> None:
+    said = await answer(server, body, **({"Content_Type": content_type} if content_type else {}))
+    assert status(said) == 400
+    assert says in json.loads(said.partition(b"\r\n\r\n")[2])["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        (FORM, PART % (b"a", b"1") + PART % (b"b", b"1") + PART % (b"a", b"2") + LAST),
+        ("application/json", b'{"a": 1, "b": 1, "a": 2}'),
+    ],
+    ids=["form", "JSON"],
+)
+async def test_what_is_given_twice_is_a_422_that_names_its_field(
+    server: TestServer, content_type: str, body: bytes
+) -> None:
+    said = await answer(server, body, Content_Type=content_type)
+    assert status(said) == 422
+    told = json.loads(said.partition(b"\r\n\r\n")[2])
+    assert told["errors"] == [{"field": "a", "message": "is given twice"}]
 
 
 async def test_a_text_that_is_not_utf8_is_a_422_that_names_its_field(server: TestServer) -> None:

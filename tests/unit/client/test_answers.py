@@ -32,6 +32,14 @@ def test_a_job_is_read_with_its_state_and_what_a_later_service_adds_is_left_asid
     assert read_job(JOB | {"state": "succeeded", "url": "u", "expires_at": 5}).state == Succeeded("u", 5.0)
 
 
+def test_the_names_that_a_service_ignored_are_read_from_its_header() -> None:
+    assert read_job(JOB).ignored == ()
+    assert read_job(JOB, "stepz, caf%C3%A9, a%2C b").ignored == ("stepz", "café", "a, b")
+    many = ", ".join(f"n{number}" for number in range(20))
+    assert read_job(JOB, many).ignored[-1] == "n19"
+    assert read_job(JOB, many + ", and 3 more").ignored == read_job(JOB, many).ignored
+
+
 def test_a_failed_job_holds_the_error_with_its_fields() -> None:
     complaint = {"field": "steps", "message": "too many"}
     state = read_job(

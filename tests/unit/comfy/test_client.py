@@ -6,6 +6,7 @@ import pytest
 
 from orchestrator.comfy.client import Upload
 from orchestrator.comfy.execution import Progress
+from orchestrator.comfy.following import NotBegun
 from orchestrator.errors import BackendTimeout, ExecutionFailed, GraphRejected, JobInterrupted
 from tests.fakes.comfyui import FakeComfyUI, plain_png
 from tests.unit.comfy.graphs import client_of, into, picture_graph
@@ -129,6 +130,20 @@ async def test_cancelling_a_running_job_interrupts_it():
         await client.cancel(prompt_id)
         with pytest.raises(JobInterrupted):
             await run
+
+
+async def test_a_job_that_waits_is_withdrawn_and_one_that_has_begun_is_left_alone():
+    async with FakeComfyUI(run_seconds=0.5) as fake, client_of(fake.url) as client:
+        ids = [new_id(), new_id()]
+        runs = [asyncio.create_task(client.run(picture_graph(), one, "9", deadline=5)) for one in ids]
+        async with asyncio.timeout(5):
+            while not (client.at_work and client.waiting and len(fake.prompts) == 2):
+                await asyncio.sleep(0.01)
+        for one in (*ids, new_id()):
+            await client.withdraw(one)
+        ends = await asyncio.gather(*runs, return_exceptions=True)
+        assert {type(end) for end in ends} == {NotBegun, bytes}
+        assert not fake.requests("POST /interrupt")
 
 
 async def test_the_deadline_cancels_the_job_at_the_backend():

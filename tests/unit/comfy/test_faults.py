@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.comfy.faults import failure
+from orchestrator.comfy.faults import InputRefused, failure
 from orchestrator.errors import BackendError, BackendLost, DeviceFault, ExecutionFailed, OutOfMemory
 from tests.fakes.comfyui import FakeComfyUI
 from tests.unit.comfy.graphs import client_of, picture_graph
@@ -65,3 +65,13 @@ async def test_a_device_that_failed_is_told_and_the_job_is_lost_rather_than_fail
         with pytest.raises(DeviceFault):
             await client.run(picture_graph(), new_id(), "9", deadline=10)
         assert "device-side assert" in await client.out_of_use()
+
+
+@pytest.mark.parametrize("pack", ["orchestrator_pack_", "/comfy/custom_nodes/"])
+async def test_a_text_that_a_node_cannot_use_is_told_with_its_node_and_is_no_failure_of_the_backend(pack: str) -> None:
+    async with FakeComfyUI() as fake, client_of(fake.url) as client:
+        fake.faults.raise_in, fake.faults.raised = "KSampler", (f"{pack}a1111_inpaint.prompt.TooLong", "too much\n")
+        with pytest.raises(InputRefused, match=r'"Sampler" \(KSampler\)') as refused:
+            await client.run(picture_graph(), new_id(), "9", deadline=10)
+        assert (refused.value.node, refused.value.complaint) == ("4", "too much")
+        assert (client.tally.done, client.tally.failed) == (0, 0)

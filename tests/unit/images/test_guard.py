@@ -52,6 +52,24 @@ def test_an_allowed_network_is_let_through_and_no_other() -> None:
     assert not guard.permits("10.0.0.1", 80)
 
 
+@pytest.mark.parametrize(
+    ("host", "refused"),
+    [
+        ("10.0.0.1", True),
+        ("::ffff:10.0.0.1", True),
+        ("2130706433", True),
+        ("127.1", True),
+        ("0x8.8.8.8", True),  # public, but in no form in which an address comes
+        ("8.8.8.8", False),
+        ("localhost", False),  # a name: what it stands for is seen later
+        ("0x7f.example", False),
+        ("bücher.example", False),
+    ],
+)
+def test_a_host_that_is_an_address_can_be_refused_before_it_is_connected_to(host: str, refused: bool) -> None:
+    assert AddressGuard().refuses(host, 443) is refused
+
+
 def test_the_socket_is_made_for_permitted_addresses_only() -> None:
     stream = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
     AddressGuard().socket_for((*stream, ("8.8.8.8", 443))).close()

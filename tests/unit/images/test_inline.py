@@ -1,6 +1,7 @@
 """Base64, data URLs and files that come inside a request."""
 
 import base64
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -97,6 +98,15 @@ def test_exactly_the_limit_is_taken() -> None:
 )
 def test_a_url_is_told_from_base64_and_files(content: str | bytes, scheme: str | None) -> None:
     assert scheme_of(content) == scheme
+
+
+@pytest.mark.parametrize(
+    "content", [b" " * 2000, b"\t" * 1023 + b"!", b" " * 500 + b"=" * 500 + b"!"], ids=["blanks", "tabs", "padding"]
+)
+def test_what_is_not_quite_base64_is_told_in_no_time(content: bytes) -> None:
+    started = time.process_time()
+    is_text(content)
+    assert time.process_time() - started < 0.1
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])

@@ -1,7 +1,9 @@
 """Writing PNG files, and the file that callers get."""
 
+import importlib.util
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
@@ -110,6 +112,40 @@ def test_a_row_with_a_filter_that_there_is_none_of_is_not_verified() -> None:
     assert verified_png(rgb_png(9, 7, zlib.compress(rows)), 10**6) is None
     assert verified_png(rgb_png(9, 6, zlib.compress(rows)), 10**6) is None
     assert verified_png(rgb_png(9, 8, zlib.compress(rows)), 10**6) is None
+
+
+def test_where_isal_is_not_built_zlib_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "isal", None)
+    found = importlib.util.find_spec("orchestrator.images.png")
+    assert found is not None
+    assert found.loader is not None
+    without = importlib.util.module_from_spec(found)
+    found.loader.exec_module(without)
+    assert without.quick is zlib
+    mask = scene().convert("L")
+    assert opened(without.encode_png(mask)).tobytes() == mask.tobytes()
+    whole = saved(noise(9, 7), "PNG")
+    assert without.verified_png(whole, 10**6) == verified_png(whole, 10**6) is not None
+    assert without.verified_png(rgb_png(9, 7, b"no deflate"), 10**6) is None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_isal_takes_no_stream_that_zlib_does_not(data: st.DataObject) -> None:
+    isal_zlib = pytest.importorskip("isal.isal_zlib")
+    rows = bytes(data.draw(st.lists(st.sampled_from((0, 1, 2, 255)), min_size=50, max_size=300)))
+    deflate = zlib.compressobj(data.draw(st.integers(0, 9)), strategy=data.draw(st.integers(0, 4)))
+    packed = bytearray(deflate.compress(rows) + deflate.flush())
+    for _ in range(data.draw(st.integers(1, 4))):
+        packed[data.draw(st.integers(0, len(packed) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    inflate, stricter = zlib.decompressobj(), isal_zlib.decompressobj()
+    try:
+        taken = stricter.decompress(bytes(packed), len(rows) + 1)
+    except isal_zlib.error:
+        return
+    if stricter.eof:
+        assert inflate.decompress(bytes(packed), len(rows) + 1) == taken
+        assert inflate.eof
 
 
 def rgb_png(width: int, height: int, data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from orchestrator.errors import InvalidParameters
 from orchestrator.images.encode import to_output
 from orchestrator.images.mask import require_latent_mask
+from orchestrator.images.picture import wrong
 from orchestrator.images.png import encode_png
 from orchestrator.images.source import Mask, PictureSource
 from orchestrator.images.threads import PictureThreads
@@ -113,8 +114,11 @@ async def test_a_png_that_is_not_just_its_pixels_is_encoded_anew(
         (b"http://127.0.0.1/", "does not connect to"),
         ("", "nothing in it"),
         (b"", "empty"),
+        (b"PYTHON = python3\n\nall:\n\t$(PYTHON) -m build\n", "not a picture that can be read; send PNG, JPEG"),
+        (b"all: build\n", "not a picture that can be read"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not a picture that can be read"),
         (b64(b"no picture"), "not a picture"),
-        (saved(scene(), "PNG")[:-100], "damaged or cut off"),
+        (saved(scene(), "PNG")[:-100], "damaged or cut off; save it again"),
     ],
 )
 async def test_what_is_wrong_names_the_field(source: PictureSource, content: str | bytes, says: str) -> None:
@@ -124,6 +128,20 @@ async def test_what_is_wrong_names_the_field(source: PictureSource, content: str
 
 async def read_mask(source: PictureSource, content: str | bytes, size: tuple[int, int]) -> Mask:
     return await source.fit_mask(await source.read_mask(content, "mask"), size)
+
+
+async def test_a_mask_is_checked_at_its_pictures_size(source: PictureSource) -> None:
+    def check(mask: Mask) -> None:
+        if mask.width < 64:
+            raise wrong("mask", f"{mask.width} is too narrow")
+
+    drawn = await source.read_mask(saved(circle(32, 24), "PNG"), "mask", check)
+    assert (await source.fit_mask(drawn, (64, 48))).width == 64
+    assert "32 is too narrow" in await complaint(source.fit_mask(drawn, (32, 24)), "mask")
+    drawn = await source.read_mask(saved(circle(64, 48), "PNG"), "mask", check)
+    assert "32 is too narrow" in await complaint(source.fit_mask(drawn, (32, 24)), "mask")
+    assert (await source.fit_mask(drawn, (64, 48))).width == 64
+    assert "aspect ratios" in await complaint(source.fit_mask(drawn, (64, 64)), "mask")
 
 
 def circle(width: int, height: int, mode: str = "L", paint: object = 255, ground: object = 0) -> Image.Image:

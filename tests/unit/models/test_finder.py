@@ -26,6 +26,15 @@ async def test_a_model_is_found_by_its_files_name(folder: Path) -> None:
     assert (await finder.lora("fits", "prompt", checkpoint)).file == "fits.safetensors"
 
 
+async def test_a_name_may_have_its_files_ending(folder: Path) -> None:
+    finder = ModelFinder(Shelf(folder))
+    checkpoint = await finder.checkpoint("64094.safetensors", "model", BOTH)
+    assert (checkpoint.file, checkpoint.remote) == ("64094.safetensors", None)
+    assert (await finder.lora("fits.safetensors", "prompt", checkpoint)).file == "fits.safetensors"
+    write_header(folder / "checkpoints" / "other.safetensors.safetensors", SD15)
+    assert (await finder.checkpoint("other.safetensors", "model", BOTH)).file == "other.safetensors.safetensors"
+
+
 async def test_a_file_that_is_replaced_is_read_again(folder: Path) -> None:
     finder = ModelFinder(Shelf(folder))
     await finder.checkpoint("other", "model", BOTH)
@@ -34,7 +43,7 @@ async def test_a_file_that_is_replaced_is_read_again(folder: Path) -> None:
         await finder.checkpoint("other", "model", BOTH)
 
 
-@pytest.mark.parametrize("name", ["nothing", "../checkpoints/64094", "", "64094.safetensors", "*"])
+@pytest.mark.parametrize("name", ["nothing", "../checkpoints/64094", "", "64094.ckpt", ".safetensors", "*"])
 async def test_an_unknown_name_is_answered_with_those_that_are_there(folder: Path, name: str) -> None:
     with pytest.raises(ModelNotFound, match="there are:") as caught:
         await ModelFinder(Shelf(folder)).checkpoint(name, "model", BOTH)

@@ -67,7 +67,7 @@ async def test_it_is_tried_again_until_it_is_taken_under_one_id_and_told_once(tm
         await asyncio.sleep(0.6)
     assert job.delivery == Delivery("delivered", 3, "answered 200")
     assert heard == ["failed", "failed", "delivered"]
-    assert {word.headers["webhook-id"] for word in receiver.words} == {f"msg_{job_id}"}
+    assert {word.headers["webhook-id"] for word in receiver.words} == {f"msg_{job_id}_{round(job.spec.created * 1000)}"}
     assert len(receiver.words) == 3
     first = receiver.words[0].content
     assert (first["type"], first["data"]) == ("job.cancelled", {"id": job_id})

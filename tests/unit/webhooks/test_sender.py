@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import pytest
@@ -9,6 +9,8 @@ from orchestrator.errors import InvalidParameters
 from orchestrator.images.guard import AddressGuard
 from orchestrator.webhooks.sender import Sender, checked
 from tests.fakes.receiver import Receiver
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
@@ -60,6 +62,28 @@ async def test_who_does_not_answer_costs_no_more_than_the_timeout(sender: Sender
     assert (refused.took_it, refused.text) == (False, "cannot be connected to")
 
 
+async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"220 mail.example ESMTP\r\n")
+    await hang_up(reader, writer)
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readline()
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("serve", "says"), [(babble, "answered what is not HTTP"), (hang_up, "broke the connection off")]
+)
+async def test_what_came_of_it_is_told_in_words(sender: Sender, serve: Serve, says: str) -> None:
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        answer = await sender.post(f"http://127.0.0.1:{port}/token", b"", {})
+    assert (answer.took_it, answer.gone, answer.text) == (False, False, says)
+    unreadable = await sender.post("http://2130706433/token", b"", {})
+    assert unreadable.text == "has an address that is not written as one"
+
+
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "10.0.0.1", "[::ffff:127.0.0.1]"]
 )
@@ -67,7 +91,7 @@ async def test_nothing_is_posted_to_inner_addresses(host: str) -> None:
     async with Receiver() as receiver, Sender(AddressGuard(), timeout=2, user_agent="test/1") as sender:
         port = receiver.url.split(":")[2].split("/")[0]
         answer = await sender.post(f"http://{host}:{port}/", b"", {})
-        assert not answer.took_it
+        assert (answer.took_it, answer.gone) == (False, True)
         assert "does not connect to" in answer.text
         assert receiver.words == []
 
@@ -85,6 +109,8 @@ async def test_nothing_is_posted_to_inner_addresses(host: str) -> None:
     ],
 )
 def test_an_address_that_cannot_be_posted_to_is_refused(url: str, says: str) -> None:
-    with pytest.raises(InvalidParameters, match=says) as caught:
-        checked(url, "X-Webhook-URL")
-    assert [field.field for field in caught.value.fields] == ["X-Webhook-URL"]
+    with pytest.raises(InvalidParameters) as caught:
+        checked(url, "X-Webhook-URL", AddressGuard())
+    (complaint,) = caught.value.fields
+    assert complaint.field == "X-Webhook-URL"
+    assert says in complaint.message

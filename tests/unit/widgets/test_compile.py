@@ -55,6 +55,12 @@ def test_the_answer_is_the_output_nodes_and_what_does_not_feed_it_is_dropped() -
     assert "A look" not in titles(answer.graph)
 
 
+def test_nodes_that_read_what_the_caller_wrote_are_told_with_its_parameter() -> None:
+    answer = compiled()
+    named = {answer.graph.nodes[node].title: parameter for node, parameter in answer.texts.items()}
+    assert named == {"Prompt": "prompt", "Negative": "negative_prompt"}
+
+
 def test_without_a_lora_the_loader_leaves_and_its_consumers_get_its_sources() -> None:
     graph = compiled(clip_skip=2).graph
     assert "LoraLoader" not in graph.classes

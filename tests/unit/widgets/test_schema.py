@@ -34,7 +34,7 @@ def test_properties_stand_in_the_order_of_the_definition_with_range_default_and_
     assert SCHEMA["properties"]["cfg_scale"]["type"] == "number"
     assert SCHEMA["properties"]["prompt"] == {
         "type": "string",
-        "maxLength": 100_000,
+        "maxLength": 20_000,
         "description": "h",
         "x-type": "prompt",
     }

@@ -101,9 +101,9 @@ def test_every_bad_field_is_named_at_once() -> None:
     assert refused.value.detail == "These parameters cannot be used: image, prompt, steps, cfg_scale, sampler"
 
 
-@pytest.mark.parametrize("raw", ["", None])
-def test_what_is_required_and_has_no_default_is_asked_for(raw: object) -> None:
-    assert complaints(image=raw, prompt=raw) == {"image": "is required", "prompt": "is required"}
+@pytest.mark.parametrize(("raw", "says"), [("", "is empty"), (None, "is required")])
+def test_what_is_required_and_has_no_default_is_asked_for(raw: object, says: str) -> None:
+    assert complaints(image=raw, prompt=raw) == {"image": says, "prompt": says}
 
 
 def test_unknown_keys_are_set_aside_in_order_and_names_match_exactly() -> None:
@@ -157,9 +157,23 @@ def test_a_lora_tag_is_refused_where_no_lora_can_be_loaded() -> None:
 
 
 def test_a_long_prompt_is_taken_and_an_endless_one_is_not() -> None:
-    long = "heart, " * 3000
+    long = "heart, " * 2800
     assert check(prompt=long).values.text("prompt") == long
-    assert complaints(prompt="x" * 100_001)["prompt"] == "must be at most 100000 characters long; got 100001"
+    assert complaints(prompt="x" * 20_001)["prompt"] == "must be at most 20000 characters long; got 20001"
+
+
+def test_text_that_came_as_bytes_is_text_and_no_longer_than_other_text() -> None:
+    assert check(prompt="a 💙".encode(), negative_prompt="红".encode() * 20_000).values.text("prompt") == "a 💙"
+    for long, length in (("红" * 50_000, "more"), ("😀" * 20_001, "20001"), ("x" * 20_001, "20001")):
+        given = long.encode()
+        said = f"must be at most 20000 characters long; got {length}"
+        assert complaints(prompt=given, negative_prompt=given) == {"prompt": said, "negative_prompt": said}
+
+
+def test_a_long_string_where_something_else_is_meant_is_quoted() -> None:
+    said = complaints(steps="红".encode() * 100_000, sampler=b"\x89PNG")
+    assert said["steps"] == f'must be a whole number from 1 to 150; got "{"红" * 60}…"'
+    assert said["sampler"] == "must be the name of a sampler; got a file"
 
 
 def test_text_that_no_encoding_can_carry_is_refused() -> None:
@@ -167,7 +181,7 @@ def test_text_that_no_encoding_can_carry_is_refused() -> None:
     assert check(prompt="a 💙").values.text("prompt") == "a 💙"
 
 
-@pytest.mark.parametrize("raw", [["a"], {}, True, b"a"])
+@pytest.mark.parametrize("raw", [["a"], {}, True, b"\x89PNG", b"\x89PNG" * 100_000])
 def test_a_prompt_that_is_no_text_is_refused(raw: object) -> None:
     assert "must be text" in complaints(prompt=raw)["prompt"]
 

@@ -255,8 +255,7 @@ class Work:
             await lease.put_back()
             return False
         except BackendLost as error:
-            log.warning('job %s was lost at backend "%s": %s', spec.id, backend.name, error.detail)
-            over = await self._lost(lease, error)
+            over = await self._lost(lease, backend, error)
         except OrchestratorError as error:
             log.warning("job %s failed: %s", spec.id, error.detail)
             over = await lease.failed(Failed.of(error), watch.laps)
@@ -272,12 +271,14 @@ class Work:
             log.info("job %s of %s ended: %s", spec.id, spec.widget, stages)
         return True
 
-    async def _lost(self, lease: Lease, error: BackendLost) -> bool:
+    async def _lost(self, lease: Lease, backend: BackendClient, error: BackendLost) -> bool:
         """Hands a lost job back; True when it has ended with that."""
         if lease.resumed and not lease.may_have_begun:
             # It only waited there when the service ended, and a backend of the service's own with it.
+            log.info('job %s goes back to the queue, it had not begun at backend "%s"', lease.spec.id, backend.name)
             await lease.put_back()
             return False
+        log.warning('job %s was lost at backend "%s": %s', lease.spec.id, backend.name, error.detail)
         # Not at once: what struck it here may strike again, and another backend may be free by then.
         delay = _FIRST_RETRY * 4 ** (lease.attempt - 1)
         return await lease.retry(Failed.of(error), delay) is Retry.ENDED

@@ -43,7 +43,7 @@ def bodies_of(jobs: int) -> list[dict[str, object]]:
 
 
 Stages = dict[str, list[float]]
-"""Name of a stage to its seconds in each job; "whole" is what the caller waited, "own" that less the sending and run."""
+"""Name of a stage to its seconds in each job; "whole" is the caller's wait, "own" that less the sending and run."""
 
 
 async def _run(session: aiohttp.ClientSession, bodies: Sequence[dict[str, object]], callers: int) -> Stages:

@@ -27,10 +27,15 @@ class Complaints:
         self._heard.append(error)
         return True
 
+    def __bool__(self) -> bool:
+        return bool(self._heard)
+
     def settle(self) -> None:
-        """Raises what was heard, if anything: the first error in the order of the blocks, but those that coming again
-        helps after all others, with the fields of all of them."""
-        errors = sorted(self._heard, key=lambda error: error.retryable)
+        """Raises what was heard, if anything: the first error in the order of the blocks, with the fields of all.
+
+        Those that coming again helps are left out where there are others.
+        """
+        errors = [error for error in self._heard if not error.retryable] or self._heard
         if not errors:
             return
         first, *more = errors

@@ -26,6 +26,10 @@ _AT_ONCE = 8
 does not answer is not waited for one by one."""
 
 
+_GRACE = 1.0
+"""Seconds for which a request that cannot be taken waits for more that is wrong with it."""
+
+
 @dataclass(frozen=True)
 class Materials:
     """Of one request."""
@@ -50,8 +54,12 @@ async def obtain(
         with complaints:
             require_sizes({name: pictures[name] for name in widget.definition.pictures if name in pictures}, limits)
         watch.lap("pictures")
-        with complaints:
-            files = await finding
+        try:
+            async with asyncio.timeout(_GRACE if complaints else None):
+                with complaints:
+                    files = await finding
+        except TimeoutError:
+            pass  # Civitai takes its time, and there is enough to tell
     complaints.settle()
     watch.lap("models")
     return Materials(pictures, files)

@@ -252,9 +252,14 @@ class Work:
             over = await lease.stopped(watch.laps)
         except NotBegun as error:
             log.info("job %s goes back to the queue: %s", spec.id, error)
-            await lease.put_back()
+            await lease.put_back(begun=error.withdrawn)  # whose patience another backend is not to find at an end
             return False
         except BackendLost as error:
+            if lease.resumed and not lease.may_have_begun:
+                # It only waited there when the service ended, and a backend of the service's own with it.
+                log.info('job %s goes back to the queue, it had not begun at backend "%s"', spec.id, backend.name)
+                await lease.put_back(begun=True)
+                return False
             over = await self._lost(lease, backend, error)
         except OrchestratorError as error:
             log.warning("job %s failed: %s", spec.id, error.detail)
@@ -273,11 +278,6 @@ class Work:
 
     async def _lost(self, lease: Lease, backend: BackendClient, error: BackendLost) -> bool:
         """Hands a lost job back; True when it has ended with that."""
-        if lease.resumed and not lease.may_have_begun:
-            # It only waited there when the service ended, and a backend of the service's own with it.
-            log.info('job %s goes back to the queue, it had not begun at backend "%s"', lease.spec.id, backend.name)
-            await lease.put_back()
-            return False
         log.warning('job %s was lost at backend "%s": %s', lease.spec.id, backend.name, error.detail)
         # Not at once: what struck it here may strike again, and another backend may be free by then.
         delay = _FIRST_RETRY * 4 ** (lease.attempt - 1)
@@ -306,7 +306,7 @@ class Work:
 
     async def _stored_before(self, lease: Lease) -> StoredImage | None:
         """The image, if an earlier life got as far as keeping it and no further."""
-        return await self.store.find(lease.spec.image) if lease.resumed or lease.attempt > 1 else None
+        return None if lease.first else await self.store.find(lease.spec.image)
 
     async def _make(
         self,

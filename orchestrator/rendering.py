@@ -14,7 +14,7 @@ from orchestrator.comfy.execution import Progress
 from orchestrator.comfy.faults import InputRefused
 from orchestrator.comfy.graph import Graph
 from orchestrator.comfy.wire import Upload
-from orchestrator.errors import BackendLost, ExecutionFailed, FieldError, InvalidParameters, OrchestratorError
+from orchestrator.errors import BackendError, ExecutionFailed, FieldError, InvalidParameters, OrchestratorError
 from orchestrator.jobs.engine import Lease
 from orchestrator.jobs.job import Fetching, JobSpec, Preview, Queued, Running
 from orchestrator.provisions import Provisions
@@ -60,7 +60,7 @@ async def render(
 async def _heed_recalls(lease: Lease, backend: BackendClient) -> None:
     while True:
         await lease.recalled.wait()
-        with suppress(BackendLost):
+        with suppress(BackendError):
             await backend.withdraw(lease.spec.id)
         await asyncio.sleep(_RECALLED)
         lease.recalled.clear()

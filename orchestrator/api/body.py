@@ -11,7 +11,6 @@ import json
 import math
 import re
 import secrets
-from collections import Counter
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -36,8 +35,6 @@ _WHOLE = re.compile(
 """Whole characters and escapes, up to a high surrogate whose second half is not in sight. Without a capturing group,
 for which re raises SystemError inside a possessive repeat (CPython 3.11)."""
 
-_LONGEST_NAME = 100
-"""Characters of a name that a complaint repeats."""
 
 Body = bytes | bytearray
 Json = None | bool | int | float | str | bytes | list["Json"] | dict[str, "Json"]
@@ -46,14 +43,6 @@ Json = None | bool | int | float | str | bytes | list["Json"] | dict[str, "Json"
 
 class BadBody(ValueError):
     """A body is not JSON that is taken; the text says why, in words for whoever sent it."""
-
-
-class GivenTwice(BadBody):
-    """An object in the body has a name twice."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name[:_LONGEST_NAME]
-        super().__init__(f'"{self.name}" is given twice')
 
 
 async def collect(pieces: AsyncIterator[bytes]) -> bytearray:
@@ -86,7 +75,7 @@ def _is_quick(body: Body) -> bool:
             return besides + len(body) - at <= _IN_PLACE
         closing = body.find(b'"', opening + 1)
         if closing < 0:
-            return True  # soon found to be no JSON
+            return False
         besides += opening - at
         at = closing + 1
     return False
@@ -95,8 +84,8 @@ def _is_quick(body: Body) -> bool:
 def parse(body: Body, *, long: int = LONG, piece: int = _PIECE) -> Json:
     """Equal to json.loads but for strings of `long` bytes and more, which are bytes; `piece` is worked on at a time.
 
-    Raises BadBody for what is not UTF-8, not JSON (NaN and lone surrogates are not), nested too deeply, has a long name
-    or one twice, or has more than two megabytes besides its long strings.
+    Raises BadBody for what is not UTF-8, not JSON (NaN and lone surrogates are not), nested too deeply, has a long
+    name, or has more than two megabytes besides its long strings.
     """
     if body.startswith(b"\xef\xbb\xbf"):
         body = body[3:]
@@ -127,7 +116,7 @@ def _in_words(error: json.JSONDecodeError, *, whole: bool) -> str:
 
 
 def _loads(text: str) -> Json:
-    value: Json = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_each_name_once)
+    value: Json = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     if "\\ud" in text or "\\uD" in text:
         _encoded(json.dumps(value, ensure_ascii=False))
     return value
@@ -144,14 +133,6 @@ def _finite(text: str) -> float:
     value = float(text)
     if math.isinf(value):
         raise BadBody("a number in it is too large")
-    return value
-
-
-def _each_name_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    """3 microseconds for a widget's parameters; json.loads would take the last of each name without a word."""
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise GivenTwice(next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1))
     return value
 
 

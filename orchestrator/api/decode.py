@@ -1,13 +1,12 @@
 """A request's body as raw values: flat JSON, or a form with the pictures as files."""
 
 import io
-from collections import Counter
 from collections.abc import Mapping
 
 from aiohttp import web
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser, parse_options_header
 
-from orchestrator.api.body import BadBody, GivenTwice, collect, parse_json
+from orchestrator.api.body import BadBody, collect, parse_json
 from orchestrator.api.reading import pieces
 from orchestrator.errors import FieldError, InvalidParameters, MalformedBody
 
@@ -18,8 +17,8 @@ _FIELDS = 64
 async def raw_values(request: web.Request) -> Mapping[str, object]:
     """The flat mapping that a caller posted; pictures are str, or bytes (files of a form, long strings of JSON).
 
-    Raises MalformedBody, InvalidParameters for a text that is not UTF-8 and for what is given twice, and what
-    `reading.pieces` raises.
+    What a form has more than once is a tuple. Raises MalformedBody, InvalidParameters for a text that is not UTF-8, and
+    what `reading.pieces` raises.
     """
     if request.content_type == "multipart/form-data":
         return await _form(request)
@@ -29,13 +28,11 @@ async def raw_values(request: web.Request) -> Mapping[str, object]:
 async def json_object(request: web.Request, mend: str = "send JSON") -> Mapping[str, object]:
     """The body as a JSON object, whatever its content type says; `mend` is told those who seem to mean something else.
 
-    Raises MalformedBody, InvalidParameters for a name that is given twice, and what `pieces` raises.
+    Raises MalformedBody, and what `pieces` raises.
     """
     body = await collect(pieces(request))
     try:
         content = await parse_json(body)
-    except GivenTwice as error:
-        raise InvalidParameters(None, [FieldError(error.name, "is given twice")]) from error
     except BadBody as error:
         if request.content_type.endswith("json"):
             raise MalformedBody(f"The body is not JSON: {error}") from error
@@ -69,12 +66,11 @@ async def _form(request: web.Request) -> Mapping[str, object]:
     except MultipartError as error:
         broken = f"The form breaks off, or is not well-formed, after {len(fields)} of its parts; send it again, whole"
         raise MalformedBody(broken) from error
-    names = Counter(segment.name for segment, _ in fields)
-    twice = [FieldError(name, "is given twice") for name, times in names.items() if times > 1]
-    if twice:
-        raise InvalidParameters(None, twice)
-    # BytesIO hands over what it holds without a copy.
-    return {segment.name: _value(segment, content.getvalue()) for segment, content in fields}
+    values: dict[str, list[str | bytes]] = {}
+    for segment, content in fields:
+        # BytesIO hands over what it holds without a copy.
+        values.setdefault(segment.name, []).append(_value(segment, content.getvalue()))
+    return {name: given[0] if len(given) == 1 else tuple(given) for name, given in values.items()}
 
 
 def _value(segment: MultipartSegment, content: bytes) -> str | bytes:

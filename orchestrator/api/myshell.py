@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
-from orchestrator.api.body import BadBody, GivenTwice, parse_json
+from orchestrator.api.body import BadBody, parse_json
 from orchestrator.api.decode import json_object
 from orchestrator.api.jobs import accepted, answer_headers, image_url
 from orchestrator.api.keys import RECEPTION
@@ -56,8 +56,6 @@ async def _input(envelope: Mapping[str, object]) -> Mapping[str, object]:
     if isinstance(given, str | bytes):
         try:
             given = await parse_json(given.encode() if isinstance(given, str) else given)
-        except GivenTwice as error:
-            raise InvalidParameters(None, [FieldError(error.name, "is given twice")]) from error
         except BadBody:
             given = None
     if not isinstance(given, dict):

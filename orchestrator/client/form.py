@@ -63,12 +63,14 @@ def _read_parts(values: Values) -> Parts:
 
 
 def _part(name: str, value: object) -> str | bytes:
+    if getattr(value, "ndim", None) == 0 and callable(item := getattr(value, "item", None)):
+        value = item()  # numpy's and torch's single values; numpy's bool is no number
     match value:
         case bool():
             return str(value).lower()
         case str():
             return value
-        case numbers.Number():  # numpy's too
+        case numbers.Number():
             return str(value)
         case bytes() | bytearray():
             return bytes(value)
@@ -88,7 +90,8 @@ def _is_file(value: object) -> TypeGuard[IO[bytes]]:
 
 def _content(name: str, file: IO[bytes]) -> bytes:
     # A BytesIO stands at its end once a picture has been saved to it, a file that was sent before as well.
-    if file.seekable():
+    seekable = getattr(file, "seekable", None)
+    if seekable is not None and seekable():
         file.seek(0)
     content: object = file.read()
     if not isinstance(content, bytes):

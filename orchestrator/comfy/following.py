@@ -23,7 +23,11 @@ _MISSES = 2
 
 
 class NotBegun(Exception):
-    """The backend was busy with other jobs, until the deadline or until it was not to wait on, and has it no more."""
+    """The backend was busy with other jobs until the deadline, or until the job was `withdrawn`, and has it no more."""
+
+    def __init__(self, text: str, *, withdrawn: bool = False) -> None:
+        self.withdrawn = withdrawn
+        super().__init__(text)
 
 
 class Following:
@@ -111,7 +115,8 @@ class Following:
             if time.monotonic() >= self._next_look:
                 seen = await self._look()
                 if isinstance(seen, _Ended):
-                    self.at_backend, self.begun = False, True
+                    self.at_backend = False
+                    self._begin()
                     return seen.entry
 
     async def _woken(self) -> None:
@@ -162,8 +167,8 @@ class Following:
             raise JobInterrupted("The job was cancelled before it ran")
         if self._missing >= _MISSES:
             self.at_backend = False
-            if self.withdrawn and not self.begun:
-                raise NotBegun("the backend has not begun it, and another waits for work")
+            if self.withdrawn and not (self.begun or self.doubt):
+                raise NotBegun("the backend has not begun it, and another waits for work", withdrawn=True)
             raise BackendLost(
                 self.doubt or "The backend no longer knows the job; it was restarted or its queue cleared"
             )

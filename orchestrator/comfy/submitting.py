@@ -71,7 +71,11 @@ class Submitting:
     async def withdraw(self, following: Following) -> None:
         """Takes the job out of the queue if it waits there. Raises BackendLost."""
         following.withdrawn = True
-        await self.wire.delete_queued(following.prompt_id)
+        try:
+            await self.wire.delete_queued(following.prompt_id)
+        except BackendError:
+            following.withdrawn = False
+            raise
         following.nudge()
 
     async def _submit(self, graph: Graph, following: Following, pictures: Sequence[Upload]) -> None:

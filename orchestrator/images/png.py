@@ -92,8 +92,12 @@ def verified_png(data: bytes, max_pixels: int) -> tuple[bytes, int, int] | None:
         chunks = list(_chunks(data))
     except ValueError:
         return None
-    kind, start, end = chunks[0]
-    if kind != b"IHDR" or end - start != 25 or not {kind for kind, _, _ in chunks} <= _ESSENTIAL | _HARMLESS:
+    kinds = [kind for kind, _, _ in chunks]
+    _, start, end = chunks[0]
+    # A decoder may take the last header for the picture's, and the pixels up to a chunk that parts them for all.
+    in_order = kinds[0] == b"IHDR" and kinds.count(b"IHDR") == 1 and b"IDAT" in kinds
+    in_order = in_order and set(kinds[kinds.index(b"IDAT") :][: kinds.count(b"IDAT")]) == {b"IDAT"}
+    if not in_order or end - start != 25 or not set(kinds) <= _ESSENTIAL | _HARMLESS:
         return None
     width, height, *form = struct.unpack_from(">IIBBBBB", data, start + 8)
     if form != [8, 2, 0, 0, 0] or not 0 < width * height < min(_STORED_PIXELS, max_pixels + 1):

@@ -187,7 +187,7 @@ class Lease(Protocol):
     async def put_back(self, *, begun: bool = False) -> None:
         """The job is queued again and was not lost; for a time it is not for this backend, where there is another.
 
-        The time of a lease in which it was not `begun` counts as waiting.
+        The time of the lease counts as waiting, unless the job had `begun`, or has to leave for no reason of its own.
         """
 
 

@@ -15,7 +15,14 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
 
 _FAILURES = (
-    *(errors.NoBackend, errors.GraphRejected, errors.ExecutionFailed, errors.OutOfMemory, errors.JobInterrupted),
+    *(
+        errors.InvalidParameters,
+        errors.NoBackend,
+        errors.GraphRejected,
+        errors.ExecutionFailed,
+        errors.OutOfMemory,
+        errors.JobInterrupted,
+    ),
     *(errors.BackendLost, errors.DeviceFault, errors.BackendTimeout),
     *(errors.ModelNotFound, errors.ModelGone, errors.ModelGated, errors.ModelRegionBlocked, errors.ModelMismatch),
     *(errors.ModelUnsafe, errors.ModelUnavailable, errors.DownloadFailed),

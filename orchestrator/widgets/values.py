@@ -116,6 +116,8 @@ def read(parameter: d.Parameter, raw: object, samplers: Collection[Sampler] = SA
             raise Unreadable("is required" if given is None else "is empty")
         if raw is None:
             return None
+    if isinstance(raw, tuple):
+        raise Unreadable("is given more than once")
     match parameter:
         case d.PictureParameter() | d.MaskParameter():
             if isinstance(raw, str | bytes):

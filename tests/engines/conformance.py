@@ -778,6 +778,39 @@ class EngineConformance:
             assert (taken.spec, taken.attempt) == (waiting.spec, 1)
             assert not begun.recalled.is_set()
 
+    async def test_a_job_that_is_asked_back_when_its_patience_is_over_runs_all_the_same(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec(model="warm", patience=0.4))
+            held = await lease(opened.source("busy"))
+            await asyncio.sleep(0.6)
+            await held.put_back(begun=True)
+            assert (await lease(opened.source("idle"), "warm")).spec == held.spec
+
+    async def test_one_backend_that_waits_asks_for_one_job(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            held = [await self._held(opened, "busy") for _ in range(3)]
+            idle = asyncio.create_task(lease(opened.source("idle"), "warm"))
+            await asyncio.sleep(5 * RECALL_SECONDS)
+            assert sum(one.recalled.is_set() for one in held) == 1
+            idle.cancel()
+
+    async def test_a_job_that_is_cancelled_while_it_is_put_back_has_ended_with_that(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            held = await self._held(opened, "busy")
+            assert await opened.engine.cancel(held.spec.id) is Cancellation.ASKED
+            await held.put_back()
+            assert isinstance(await state(opened.engine, held.spec.id), Cancelled)
+            assert await nothing_for(opened.source("idle"), "warm")
+
+    async def test_a_job_that_never_began_says_nothing_of_how_long_its_backend_needs(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            begun, waiting = [await self._held(opened, "busy") for _ in range(2)]
+            await begun.progress(Running(backend="busy", node="Sampler"))
+            await asyncio.sleep(0.5)
+            await waiting.put_back()
+            await begun.done(PICTURE, ())
+            assert ((await opened.engine.stats()).mean_run or 0.0) >= 0.5
+
     async def test_no_job_is_asked_back_for_its_own_backend_nor_for_a_busy_one_nor_one_that_cannot_run_it(
         self, tmp_path: Path
     ) -> None:

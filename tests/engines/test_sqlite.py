@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from orchestrator.errors import StorageError
 from orchestrator.jobs.engine import Cancellation
 from orchestrator.jobs.job import Happening, JobSpec, Queued, Running, Succeeded
-from orchestrator.jobs.sqlite import Dials, SqliteEngine, claims
+from orchestrator.jobs.sqlite import Dials, SqliteEngine, claims, records
 from orchestrator.jobs.sqlite.database import MIGRATIONS, Database
 from tests.engines.conformance import (
     AFFINITY_SECONDS,
@@ -286,6 +287,19 @@ async def _hold_one(folder: Path) -> None:
         held = await engine.source("worker").lease(wants())
         print(held.spec.id, flush=True)
         await asyncio.sleep(60)
+
+
+async def test_a_lease_whose_release_cannot_be_written_runs_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path) as engine:
+        await engine.submit(one := spec())
+        held = await lease(engine.source("one"))
+        with monkeypatch.context() as patch:
+            patch.setattr(records, "requeue", Mock(side_effect=StorageError("full")))
+            with pytest.raises(StorageError):
+                await held.release()
+        assert (await lease(engine.source("two"))).spec == one
 
 
 if __name__ == "__main__":

@@ -46,6 +46,19 @@ async def test_every_fault_is_named(
     assert not fake.requests("POST /prompt")
 
 
+async def test_what_is_known_to_be_wrong_does_not_wait_for_a_model_that_is_long_looked_for(
+    fake: FakeComfyUI, start: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def checkpoint(*_: object) -> ModelFile:
+        await asyncio.sleep(60)
+        raise AssertionError("it was waited for")
+
+    client = await ready(await start(fake.url))
+    monkeypatch.setattr(ModelFinder, "checkpoint", checkpoint)
+    async with asyncio.timeout(20), client.post("/widgets/inpaint", json=values(image="!!")) as answer:
+        assert [error["field"] for error in (await answer.json())["errors"]] == ["image"]
+
+
 async def test_a_long_prompt_s_loras_are_not_all_looked_for_at_the_same_time(
     fake: FakeComfyUI, start: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

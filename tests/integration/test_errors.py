@@ -293,12 +293,19 @@ async def test_myshells_errors_keep_the_status_and_the_envelope(fake: FakeComfyU
             assert failure["msg"]
 
 
-async def test_a_parameter_that_myshells_input_has_twice_is_named(fake: FakeComfyUI, start: Service) -> None:
+async def test_a_parameter_that_a_form_has_twice_is_named_and_what_is_none_is_ignored(
+    fake: FakeComfyUI, start: Service
+) -> None:
     client = await ready(await start(fake.url))
-    envelope = {"widget_id": "inpaint", "input": '{"steps": 1, "steps": 2}'}
-    async with client.post("/public/v1/widget/run", json=envelope) as answer:
+    form = aiohttp.FormData(default_to_multipart=True)
+    for name in ("steps", "tags"):
+        for value in ("1", "2"):
+            form.add_field(name, value)
+    async with client.post("/widgets/txt2img", data=form) as answer:
         assert answer.status == 422
-        assert (await answer.json())["errors"] == [{"field": "steps", "message": "is given twice"}]
+        complaint = {"field": "steps", "message": "is given more than once"}
+        assert complaint in (await answer.json())["errors"]
+        assert answer.headers["X-Ignored-Parameters"] == "tags"
 
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])

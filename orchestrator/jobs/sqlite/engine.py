@@ -279,7 +279,11 @@ class SqliteEngine:
             records.begun(db, begun)
             return records.give_up_late(db, reason, *times)
 
-        late = await self._database.run(write)
+        try:
+            late = await self._database.run(write)
+        except StorageError:
+            self._ledger.begun = begun | self._ledger.begun
+            raise
         gone = Failed(code="backend_lost", detail="Its backend did not come back, and no other became free in time")
         held = frozenset(self._ledger.leases)
         orphans = await self._database.run(lambda db: records.give_up_orphans(db, gone, held, *times))

@@ -79,7 +79,8 @@ class Ledger:
 
     def over(self, lease: "SqliteLease") -> None:
         """The lease's job has left its backend."""
-        self.freed[lease.backend] = time.monotonic()
+        if lease.begun:
+            self.freed[lease.backend] = time.monotonic()
         if self.leases.get(lease.spec.id) is lease:
             del self.leases[lease.spec.id]
 
@@ -147,6 +148,7 @@ class SqliteLease:
 
     async def done(self, result: Succeeded, timings: Timings) -> bool:
         """The job has its image. False when the lease was lost."""
+        self.begun = True
         self._ledger.learn(self)
         return await self._end(result, timings, result.expires_at)
 
@@ -181,21 +183,33 @@ class SqliteLease:
         await self._hand_out()
 
     async def release(self) -> None:
-        """As if it had never been leased, and without looking who could take the job instead."""
-        if self.resumed:  # it may still run where it was, or have its image: nobody else is to begin it anew
-            job_id, fence, until = self.spec.id, self.fence, self._ledger.clock() + self._ledger.dials.lease
-            await self._ledger.database.run(lambda db: records.leave(db, job_id, fence, until))
+        """As if it had never been leased, and without looking who could take the job instead.
+
+        Should that not be written, the lease runs out: nobody does the job.
+        """
+        try:
+            if self.resumed:  # it may still run where it was, or have its image: nobody else is to begin it anew
+                job_id, fence, until = self.spec.id, self.fence, self._ledger.clock() + self._ledger.dials.lease
+                await self._ledger.database.run(lambda db: records.leave(db, job_id, fence, until))
+            elif await self._requeue(None, lost=False, begun=False):
+                self._ledger.tell(self.spec, Queued())
+        finally:
             self._ledger.over(self)
-        elif await self._requeue(None, lost=False, begun=False):
-            self._ledger.tell(self.spec, Queued())
 
     async def _requeue(self, available: float | None, *, lost: bool, begun: bool) -> bool:
-        job_id, fence, now = self.spec.id, self.fence, self._ledger.clock()
-        kept = await self._ledger.database.run(
-            lambda db: records.requeue(db, job_id, fence, now, available, lost=lost, begun=begun)
-        )
+        """False when the lease is not the newest, or the job was cancelled in that moment and has ended with that."""
+        job_id, fence, (now, forgotten) = self.spec.id, self.fence, self._ledger.expiry()
+
+        def write(db: sqlite3.Connection) -> tuple[bool, bool]:
+            if records.is_cancelled(db, job_id):
+                return False, records.end(db, job_id, Cancelled(), (), now, forgotten, fence)
+            return records.requeue(db, job_id, fence, now, available, lost=lost, begun=begun), False
+
+        kept, ended = await self._ledger.database.run(write)
         self._ledger.over(self)
         self._ledger.waiting += kept
+        if ended:
+            self._ledger.tell(self.spec, Cancelled())
         return kept
 
     async def _end(self, state: Ended, timings: Timings, expires: float | None = None) -> bool:

@@ -160,6 +160,12 @@ def end(
     return db.execute(f"{update} WHERE id = :id{held}", values).rowcount == 1
 
 
+def is_cancelled(db: sqlite3.Connection, job_id: str) -> bool:
+    """Whether its holder was told to cancel it."""
+    row = db.execute("SELECT cancel FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return row is not None and bool(row["cancel"])
+
+
 def requeue(
     db: sqlite3.Connection, job_id: str, fence: int, now: float, available: float | None, *, lost: bool, begun: bool
 ) -> bool:

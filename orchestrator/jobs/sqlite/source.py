@@ -1,18 +1,24 @@
 """Where waiting backends and jobs meet in the SQLite engine. Must not know what a backend is, nor how a job ends."""
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from orchestrator.errors import StorageError
 from orchestrator.jobs.engine import Stats, Wanted
 from orchestrator.jobs.job import JobSpec, Queued, Running, spec_from_json, spec_to_json
 from orchestrator.jobs.sqlite import claims, records
 from orchestrator.jobs.sqlite.lease import Ledger, SqliteLease
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(eq=False)
@@ -89,17 +95,17 @@ class Desk:
         it may be about to begin, and moving about it would never come to the head of anybody's line.
         """
         now, dials = time.monotonic(), self.ledger.dials
-        for waiter in self._waiters:
-            if waiter.lease.done() or waiter.wanted.ahead:
-                continue
-            cold = not waiter.wanted.warm
-            for lease in self.ledger.leases.values():
-                suits = cold or lease.spec.model in waiter.wanted.warm
-                patience = (dials.recall if suits else max(dials.recall, dials.affinity)) * 2 ** (lease.fence - 1)
+        leases = [lease for lease in self.ledger.leases.values() if not lease.begun]
+        asked = sum(lease.recalled.is_set() for lease in leases)
+        idle = [waiter for waiter in self._waiters if not (waiter.lease.done() or waiter.wanted.ahead)]
+        for waiter in idle[asked:]:
+            for lease in leases:
+                suits = not waiter.wanted.warm or lease.spec.model in waiter.wanted.warm
+                patience = dials.recall if suits else max(dials.recall, dials.affinity)
                 if (
                     lease.backend != waiter.backend
-                    and not (lease.begun or lease.recalled.is_set())
-                    and now - lease.began >= patience
+                    and not lease.recalled.is_set()
+                    and now - lease.began >= patience * 2 ** min(lease.fence - 1, _MOST_DOUBLINGS)
                     and waiter.wanted.can(lease.spec.classes)
                 ):
                     lease.recalled.set()
@@ -137,7 +143,10 @@ class Desk:
         if grant.row["cancel"]:
             lease.cancelled.set()
         if waiter.lease.done():  # it gave up while the claim was made
-            await lease.release()
+            try:
+                await lease.release()
+            except StorageError as error:  # the other grants are still to be handed over
+                log.error("%s", error.detail)
             return
         ahead = waiter.wanted.ahead and not grant.taken_over
         eta = self.ledger.run_times.until_done(lease.spec.widget, 0, 1)

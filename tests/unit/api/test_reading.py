@@ -143,23 +143,6 @@ async def test_a_body_that_cannot_be_read_is_told_how_to_mend_it(
     assert says in json.loads(said.partition(b"\r\n\r\n")[2])["detail"]
 
 
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        (FORM, PART % (b"a", b"1") + PART % (b"b", b"1") + PART % (b"a", b"2") + LAST),
-        ("application/json", b'{"a": 1, "b": 1, "a": 2}'),
-    ],
-    ids=["form", "JSON"],
-)
-async def test_what_is_given_twice_is_a_422_that_names_its_field(
-    server: TestServer, content_type: str, body: bytes
-) -> None:
-    said = await answer(server, body, Content_Type=content_type)
-    assert status(said) == 422
-    told = json.loads(said.partition(b"\r\n\r\n")[2])
-    assert told["errors"] == [{"field": "a", "message": "is given twice"}]
-
-
 async def test_a_text_that_is_not_utf8_is_a_422_that_names_its_field(server: TestServer) -> None:
     said = await answer(server, PART % (b"prompt", b"\xff") + LAST, Content_Type=FORM)
     assert status(said) == 422

@@ -1,5 +1,6 @@
 """Writing PNG files, and the file that callers get."""
 
+import contextlib
 import importlib.util
 import io
 import struct
@@ -105,6 +106,31 @@ def test_damage_is_not_verified() -> None:
         assert verified_png(bytes(damaged), 10**6) is None
 
 
+@pytest.mark.parametrize("place", [8 + 25, -12])
+def test_a_second_header_is_not_verified(place: int) -> None:
+    """ComfyUI's Pillow takes the picture for as large as the last one says."""
+    whole = saved(noise(9, 7), "PNG")
+    body = b"IHDR" + struct.pack(">IIBBBBB", 8192, 8192, 8, 2, 0, 0, 0)
+    header = struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    assert verified_png(whole[:place] + header + whole[place:], 10**9) is None
+
+
+def test_pixels_in_two_parts_are_not_verified() -> None:
+    whole = saved(noise(9, 7), "PNG")
+    at = whole.index(b"IDAT") - 4
+    size = int.from_bytes(whole[at : at + 4])
+    data = whole[at + 8 : at + 8 + size]
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    def joined(between: bytes) -> bytes:
+        return whole[:at] + chunk(b"IDAT", data[:9]) + between + chunk(b"IDAT", data[9:]) + whole[at + 12 + size :]
+
+    assert verified_png(joined(b""), 10**6) is not None
+    assert verified_png(joined(chunk(b"tEXt", b"Comment\0x")), 10**6) is None
+
+
 def test_a_row_with_a_filter_that_there_is_none_of_is_not_verified() -> None:
     rows = bytearray(b"".join(b"\0" + bytes(27) for _ in range(7)))
     assert verified_png(rgb_png(9, 7, zlib.compress(rows)), 10**6) is not None
@@ -131,7 +157,8 @@ def test_where_isal_is_not_built_zlib_does_the_same(monkeypatch: pytest.MonkeyPa
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_isal_takes_no_stream_that_zlib_does_not(data: st.DataObject) -> None:
+def test_what_isal_takes_is_what_zlib_makes_of_it_and_has_the_streams_checksum(data: st.DataObject) -> None:
+    """Codes that no byte of the stream makes use of it does not look at as closely."""
     isal_zlib = pytest.importorskip("isal.isal_zlib")
     rows = bytes(data.draw(st.lists(st.sampled_from((0, 1, 2, 255)), min_size=50, max_size=300)))
     deflate = zlib.compressobj(data.draw(st.integers(0, 9)), strategy=data.draw(st.integers(0, 4)))
@@ -144,8 +171,10 @@ def test_isal_takes_no_stream_that_zlib_does_not(data: st.DataObject) -> None:
     except isal_zlib.error:
         return
     if stricter.eof:
-        assert inflate.decompress(bytes(packed), len(rows) + 1) == taken
-        assert inflate.eof
+        stream = packed[: len(packed) - len(stricter.unused_data)]
+        assert zlib.adler32(taken).to_bytes(4) == stream[-4:]
+        with contextlib.suppress(zlib.error):
+            assert inflate.decompress(bytes(packed), len(rows) + 1) == taken
 
 
 def rgb_png(width: int, height: int, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Jobs on a real ComfyUI outlive a killed service, and a killed ComfyUI, in the middle of sampling."""
+"""Jobs on a real ComfyUI outlive a killed service, and a killed ComfyUI, in the middle of sampling, and a stranger's."""
 
 import asyncio
 import os
@@ -85,4 +85,26 @@ async def test_a_job_outlives_a_comfyui_that_is_killed_in_mid_sampling(models: P
                 assert (end["state"], end["attempt"]) == ("succeeded", 2)
                 assert await has_its_image(session, end)
     finally:
+        await service.kill()
+
+
+async def test_a_job_behind_a_strangers_goes_to_a_backend_that_is_idle(
+    comfyui: Backend, embedded: Backend, models: Path, tmp_path: Path
+) -> None:
+    service = Service(tmp_path, [comfyui.url, embedded.url], 20, models)
+    await service.start()
+    try:
+        async with aiohttp.ClientSession(service.url) as session:
+            first = await job(session, await post(session, 1), "succeeded", "failed")
+            async with session.get(f"/jobs/{first['id']}/prompt") as answer:
+                graph = await answer.json()
+            sampler = next(node for node in graph.values() if "steps" in node["inputs"])
+            sampler["inputs"] |= {"steps": 1000, "seed": 99}
+            await asyncio.to_thread(comfyui.call, "/prompt", {"prompt": graph})
+            jobs = [await post(session, seed) for seed in (2, 3)]
+            ends = [await job(session, job_id, "succeeded", "failed") for job_id in jobs]
+        assert [(end["state"], end["attempt"]) for end in ends] == [("succeeded", 1)] * 2
+        assert len(comfyui.call("/queue")["queue_running"]) == 1, "the stranger's goes on"
+    finally:
+        await asyncio.to_thread(comfyui.call, "/interrupt", {})
         await service.kill()

@@ -1,4 +1,4 @@
-"""Jobs on a real ComfyUI outlive a killed service, and a killed ComfyUI, in the middle of sampling, and a stranger's."""
+"""Jobs on a real ComfyUI outlive a killed service, a killed ComfyUI in mid-sampling, and a stranger who keeps it."""
 
 import asyncio
 import os

@@ -44,7 +44,9 @@ def _blur_rows(levels: torch.Tensor, sigma: int) -> torch.Tensor:
     weights = torch.exp(-(offset**2) / (2 * sigma**2))
     weights = (weights / weights.sum()).to(torch.float32)
     length = _transform_length(width + 2 * radius)
-    spectrum = torch.fft.rfft(levels[:, mirrored_indices(width, radius)], length)
+    around = mirrored_indices(width, radius)
+    carried_on = torch.cat([levels[:, around[:radius]], levels, levels[:, around[-radius:]]], 1)
+    spectrum = torch.fft.rfft(carried_on, length)
     blurred = torch.fft.irfft(spectrum.mul_(torch.fft.rfft(weights, length)), length)
     return blurred[:, 2 * radius : 2 * radius + width].round_()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .levels import levels_of, require_one_size
+from .levels import levels_of, put_values, require_one_size
 from .masks import FEATHERS, latent_mask
 from .region import box_of, fitted
 
@@ -61,22 +61,22 @@ class A1111InpaintCrop:
         feather: str,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         require_one_size(blurred_mask, image)
+        boxes = [
+            _cropped(picture, blurred_mask[turn % len(blurred_mask)], padding) for turn, picture in enumerate(image)
+        ]
         pictures, blurred = torch.empty_like(image[..., :3], device="cpu"), torch.empty(image.shape[:3])
-        cells = []
-        for turn, picture in enumerate(image):
-            pixels, mask, chosen = _cropped(picture, blurred_mask[turn % len(blurred_mask)], padding)
-            torch.div(pixels, 255, out=pictures[turn])
-            torch.div(mask, 255, out=blurred[turn])
-            cells.append(chosen)
+        for turn, (pixels, mask, _) in enumerate(boxes):
+            put_values(pixels, pictures[turn])
+            put_values(mask, blurred[turn])
+        cells = [chosen for _, _, chosen in boxes]
         pictures, chosen, blurred = (kind.to(image.device) for kind in (pictures, torch.stack(cells), blurred))
         return pictures, chosen, blurred_mask if feather == "outside" else overlay_mask, blurred
 
 
 def _cropped(picture: torch.Tensor, blurred: torch.Tensor, padding: int) -> tuple[torch.Tensor, ...]:
     """The box of one picture (height, width, 3 or more) and of its blurred mask, in levels, and the latter's cells."""
-    levels = levels_of(blurred)
-    size = levels.shape[1], levels.shape[0]
-    left, top, right, bottom = box_of(levels, padding)
+    size = blurred.shape[1], blurred.shape[0]
+    left, top, right, bottom = box_of(blurred, padding)
     pixels = fitted(levels_of(picture[top:bottom, left:right, :3]), size)
-    mask = fitted(levels[top:bottom, left:right], size)
+    mask = fitted(levels_of(blurred[top:bottom, left:right]), size)
     return pixels, mask, latent_mask(mask)

@@ -7,7 +7,12 @@ from PIL import Image
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels, right and bottom exclusive."""
-_ROWS = 64
+_ROWS = 128
+
+
+def within(box: Box, left: int, top: int) -> Box:
+    """The same box as seen from a part of the picture that begins there."""
+    return box[0] - left, box[1] - top, box[2] - left, box[3] - top
 
 
 def cut(levels: torch.Tensor) -> torch.Tensor:
@@ -24,10 +29,16 @@ def levels_of(values: torch.Tensor, *, rounded: bool = True) -> torch.Tensor:
     Some rows at a time: what lies in between then stays in the processor's cache, and no memory is asked for anew.
     """
     levels = torch.empty(values.shape, dtype=torch.uint8)
+    scaled = torch.empty_like(values[:_ROWS], dtype=torch.float32, device="cpu")
     for given, wanted in zip(values.cpu().split(_ROWS), levels.split(_ROWS), strict=True):
-        scaled = given * 255
-        wanted.copy_(cut(scaled.round_() if rounded else scaled))
+        part = scaled[: len(given)].copy_(given).mul_(255)
+        wanted.copy_((part.round_() if rounded else part).clamp_(0, 255).to(torch.int16))
     return levels
+
+
+def put_values(levels: torch.Tensor, values: torch.Tensor) -> None:
+    """Whole levels as values 0..1 into float32 of the same shape. In two steps: torch takes twice as long in one."""
+    values.copy_(levels).div_(255)
 
 
 def picture_of(levels: torch.Tensor) -> Image.Image:
@@ -36,9 +47,10 @@ def picture_of(levels: torch.Tensor) -> Image.Image:
 
 
 def levels_in(picture: Image.Image) -> torch.Tensor:
-    """An L or RGB picture as uint8 (height, width) or (height, width, 3)."""
+    """A picture's levels as uint8: (height, width) of an L picture, else (height, width, channels)."""
     flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return flat.reshape(picture.height, picture.width, *([3] if picture.mode == "RGB" else []))
+    channels = len(picture.getbands())
+    return flat.reshape(picture.height, picture.width, *([channels] if channels > 1 else []))
 
 
 def require_one_size(mask: torch.Tensor, image: torch.Tensor) -> None:

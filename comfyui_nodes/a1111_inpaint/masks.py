@@ -5,6 +5,7 @@ purpose: the mask takes the picture's size before it is blurred, and the feather
 to lie outside as there, so that the rest of the picture stays exact. Must not know how the masks are used.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from PIL import Image
 from torch.nn.functional import interpolate, pad
 
 from .blur import gaussian_blur
-from .levels import levels_in, levels_of, picture_of
+from .levels import levels_in, levels_of, picture_of, put_values
 
 LATENT_CELL = 8
 """Pixels that one latent cell covers in each direction."""
@@ -28,11 +29,23 @@ def chosen_pixels(mask: torch.Tensor, width: int, height: int, invert: bool) -> 
     return ~chosen if invert else chosen
 
 
+def _held(levels: torch.Tensor) -> tuple[slice, slice]:
+    """The rows and columns, in whole cells, outside of which uint8 (8h, 8w) is zero, and three cells more."""
+    box = picture_of(levels).getbbox() or (0, 0, 0, 0)
+    low, high = ([side // LATENT_CELL for side in sides] for sides in (box[:2], box[2:]))
+    (left, top), (right, bottom) = ([max(cell - 3, 0) for cell in low], [cell + 4 for cell in high])
+    return slice(LATENT_CELL * top, LATENT_CELL * bottom), slice(LATENT_CELL * left, LATENT_CELL * right)
+
+
 def latent_mask(blurred: torch.Tensor) -> torch.Tensor:
     """Levels (8h, 8w) scaled down to one binary cell, 0 or 1, for each 8x8 tile: bicubic, half and less is 0."""
-    size = blurred.shape[0] // LATENT_CELL, blurred.shape[1] // LATENT_CELL
-    small = interpolate(blurred[None, None], size, mode="bicubic", antialias=True)[0, 0]
-    return (small >= 128).float()
+    cells = torch.zeros(blurred.shape[0] // LATENT_CELL, blurred.shape[1] // LATENT_CELL)
+    rows, columns = _held(blurred)
+    part = cells[rows.start // LATENT_CELL : rows.stop // LATENT_CELL]
+    part = part[:, columns.start // LATENT_CELL : columns.stop // LATENT_CELL]
+    small = interpolate(blurred[None, None, rows, columns], part.shape, mode="bicubic", antialias=True)[0, 0]
+    part.copy_(small >= 128)
+    return cells
 
 
 def pad_picture(image: torch.Tensor) -> torch.Tensor:
@@ -65,7 +78,16 @@ def _prepared(
         levels = levels[torch.arange(height + bottom).clamp(max=height - 1)]
         levels = levels[:, torch.arange(width + right).clamp(max=width - 1)]
         chosen = pad(chosen, (0, right, 0, bottom))
-    return latent_mask(levels), overlay_mask(levels, chosen, feather), levels / 255
+    held = _held(levels)
+    overlay, blurred = torch.zeros(levels.shape), torch.zeros(levels.shape)
+    overlay[held] = overlay_mask(levels[held], chosen[held], feather)
+    put_values(levels[held], blurred[held])
+    return latent_mask(levels), overlay, blurred
+
+
+def _batch(masks: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Of one mask without a copy of it."""
+    return torch.stack(masks) if len(masks) > 1 else masks[0][None]
 
 
 class A1111InpaintMasks:
@@ -111,5 +133,5 @@ class A1111InpaintMasks:
         drawn = mask.reshape(-1, *mask.shape[-2:])[:pictures].cpu()
         prepared = [_prepared(one, (width, height), mask_blur, invert == 1, feather) for one in drawn]
         served = [prepared[turn % len(prepared)] for turn in range(pictures)]
-        cells, overlay, blurred = (torch.stack(kind).to(image.device) for kind in zip(*served, strict=True))
+        cells, overlay, blurred = (_batch(kind).to(image.device) for kind in zip(*served, strict=True))
         return pad_picture(image), cells, overlay, blurred

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from .crop import PADDING
-from .levels import levels_of
+from .levels import levels_of, put_values
 from .region import box_of, covering
 
 
@@ -39,9 +39,8 @@ class A1111InpaintPaste:
     def paste(self, image: torch.Tensor, blurred_mask: torch.Tensor, padding: int) -> tuple[torch.Tensor]:
         pasted = torch.zeros(len(image), *blurred_mask.shape[-2:], 3)
         for turn, picture in enumerate(image):
-            levels = levels_of(blurred_mask[turn % len(blurred_mask)])
-            left, top, right, bottom = box_of(levels, padding)
+            left, top, right, bottom = box_of(blurred_mask[turn % len(blurred_mask)], padding)
             painted = levels_of(picture[..., :3], rounded=False)  # as WebUI
             back = covering(painted, (right - left, bottom - top))
-            torch.div(back, 255, out=pasted[turn, top:bottom, left:right])
+            put_values(back, pasted[turn, top:bottom, left:right])
         return (pasted.to(image.device),)

@@ -30,15 +30,16 @@ def _grown(span: tuple[int, int], length: float, limit: int) -> tuple[int, int]:
     return low, min(low + (span[1] - span[0]) + missing, limit)
 
 
-def box_of(levels: torch.Tensor, padding: int) -> Box:
-    """The box that is painted for a blurred mask, uint8 (height, width) of the processing size.
+def box_of(blurred: torch.Tensor, padding: int) -> Box:
+    """The box that is painted for a blurred mask (height, width) of 0..1, of the processing size.
 
     An empty mask has the whole picture for its box: WebUI then repaints all of it, here nothing shows of that.
     """
-    height, width = levels.shape
-    if not levels.any():
+    height, width = blurred.shape
+    columns, rows = (255 * blurred.amax(side) > 0.5 for side in (0, 1))  # where a level is not zero once it is rounded
+    if not rows.any():
         return 0, 0, width, height
-    across, down = _extent(levels.any(dim=0), padding), _extent(levels.any(dim=1), padding)
+    across, down = _extent(columns, padding), _extent(rows, padding)
     wide, high = across[1] - across[0], down[1] - down[0]
     if wide / high > width / height:
         down = _grown(down, wide / (width / height), height)

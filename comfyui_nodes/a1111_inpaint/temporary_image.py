@@ -8,6 +8,7 @@ import contextlib
 import struct
 import uuid
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ SUBFOLDER = "orchestrator/out"
 KEPT_FILES = 200
 
 
-def png_bytes(levels: torch.Tensor) -> bytes:
-    """An uncompressed PNG of uint8 (height, width, 3), without metadata.
+def png_parts(levels: torch.Tensor) -> Sequence[bytes]:
+    """An uncompressed PNG of uint8 (height, width, 3), without metadata; in parts, since its pixels are not copied.
 
     Pillow would spend 50 to 100 ms of a megapixel on filters and compression; the file lives for minutes and mostly
     travels over a local wire. Format: RFC 2083, colour type 2, filter 0 in every row.
@@ -35,17 +36,19 @@ def png_bytes(levels: torch.Tensor) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     pixels = zlib.compress(rows.numpy(), level=0)
-    # Joined once: each sum of bytes on the way would copy all of the picture.
-    return b"".join((b"\x89PNG\r\n\x1a\n", *chunk(b"IHDR", header), *chunk(b"IDAT", pixels), *chunk(b"IEND", b"")))
+    return b"\x89PNG\r\n\x1a\n", *chunk(b"IHDR", header), *chunk(b"IDAT", pixels), *chunk(b"IEND", b"")
 
 
 def drop_old(folder: Path, keep: int) -> None:
     """Deletes all but the newest `keep` pictures; one that somebody else deletes meanwhile is no error."""
-    files = []
-    for file in folder.glob("*.png"):
+    files = [*folder.glob("*.png")]
+    if len(files) <= keep:
+        return
+    dated = []
+    for file in files:
         with contextlib.suppress(FileNotFoundError):
-            files.append((file.stat().st_mtime_ns, file))
-    for _, file in sorted(files, reverse=True)[keep:]:
+            dated.append((file.stat().st_mtime_ns, file))
+    for _, file in sorted(dated, reverse=True)[keep:]:
         file.unlink(missing_ok=True)
 
 
@@ -80,7 +83,8 @@ class A1111TemporaryImage:
         shown = []
         for image in images:
             name = f"{uuid.uuid4().hex}.png"
-            (folder / name).write_bytes(png_bytes(levels_of(image[..., :3], rounded=False)))
+            with (folder / name).open("wb") as file:
+                file.writelines(png_parts(levels_of(image[..., :3], rounded=False)))
             shown.append({"filename": name, "subfolder": SUBFOLDER, "type": "temp"})
         drop_old(folder, max(KEPT_FILES, len(shown)))
         return {"ui": {"images": shown}}

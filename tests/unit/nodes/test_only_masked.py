@@ -128,11 +128,18 @@ def test_the_box_is_the_stated_one(pack, size, corners, padding):
     (x, right), (y, bottom) = sorted(corners[:2]), sorted(corners[2:])
     mask = np.zeros((height, width), np.uint8)
     mask[int(y * height) : int(bottom * height) + 1, int(x * width) : int(right * width) + 1] = 1
-    box = pack.crop.box_of(torch.from_numpy(mask), padding)
+    box = pack.crop.box_of(torch.from_numpy(mask) / 255, padding)
     assert box == stated_box(mask, padding)
     left, top, right, bottom = box
     assert mask[top:bottom, left:right].sum() == mask.sum(), "nothing masked lies outside"
     assert math.isclose((right - left) / (bottom - top), width / height, rel_tol=2 / min(right - left, bottom - top))
+
+
+def test_what_rounds_to_no_level_is_not_in_the_box(pack):
+    mask = torch.zeros(64, 64)
+    mask[8, 8], mask[40, 48] = 0.4 / 255, 0.6 / 255
+    assert pack.crop.box_of(mask, 0) == (48, 40, 49, 41)
+    assert pack.crop.box_of(mask.clamp(max=0.4 / 255), 0) == (0, 0, 64, 64)
 
 
 @pytest.mark.parametrize("size", [(250, 330), (60, 45), (97, 31), (61, 200)])
@@ -145,6 +152,14 @@ def test_lanczos_is_pillows_but_for_close_calls(pack, picture, size):
         assert apart.max() <= 2
         assert (apart > 0).float().mean() <= 0.015
         assert (apart > 1).float().mean() <= 1e-4
+
+
+@pytest.mark.parametrize("size", [(250, 330), (60, 45), (97, 31), (1, 3)])
+def test_a_plane_is_resized_as_a_channel_of_a_picture_is(pack, picture, size):
+    levels = (picture(61, 97)[0] * 255).round().to(torch.uint8)
+    whole = pack.lanczos.resized(levels, *size)
+    for channel in range(3):
+        assert torch.equal(pack.lanczos.resized(levels[..., channel], *size), whole[..., channel])
 
 
 def test_a_torch_without_lanczos_leaves_it_to_pillow(pack, monkeypatch):

@@ -255,10 +255,9 @@ class Work:
             await lease.put_back(begun=error.withdrawn)  # whose patience another backend is not to find at an end
             return False
         except BackendLost as error:
-            if lease.resumed and not lease.may_have_begun:
-                # It only waited there when the service ended, and a backend of the service's own with it.
-                log.info('job %s goes back to the queue, it had not begun at backend "%s"', spec.id, backend.name)
-                await lease.put_back(begun=True)
+            if not lease.may_have_begun:  # it only waited there, perhaps for the one that took the backend down
+                log.info('job %s goes back to the queue, backend "%s" had not begun it', spec.id, backend.name)
+                await lease.put_back(begun=True, delay=_FIRST_RETRY, forgiven=True)
                 return False
             over = await self._lost(lease, backend, error)
         except OrchestratorError as error:

@@ -184,10 +184,12 @@ class Lease(Protocol):
     def let_go(self) -> None:
         """Nothing could be said of the job: the lease is renewed no more, and the job goes to who asks after that."""
 
-    async def put_back(self, *, begun: bool = False) -> None:
+    async def put_back(self, *, begun: bool = False, delay: float = 0.0, forgiven: bool = False) -> None:
         """The job is queued again and was not lost; for a time it is not for this backend, where there is another.
 
         The time of the lease counts as waiting, unless the job had `begun`, or has to leave for no reason of its own.
+        `delay` is in seconds. `forgiven`: its backend was lost before it was known to have begun the job. It goes to an
+        idle backend next, where it begins at once, so that no job is forgiven time and again.
         """
 
 

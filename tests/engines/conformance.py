@@ -786,6 +786,39 @@ class EngineConformance:
             await held.put_back(begun=True)
             assert (await lease(opened.source("idle"), "warm")).spec == held.spec
 
+    async def test_a_job_that_was_lost_before_it_began_is_forgiven_once(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            running, unlucky, next_one = jobs = [spec() for _ in range(3)]
+            for job in jobs:
+                await opened.engine.submit(job)
+            held = await lease(opened.source("one"))
+            waiting = await lease(opened.source("one"), ahead=True)
+            assert (held.spec, waiting.spec, waiting.may_have_begun) == (running, unlucky, False)
+            await waiting.put_back(begun=True, forgiven=True)
+            asking = asyncio.create_task(lease(opened.source("one"), ahead=True))
+            await asyncio.sleep(0.3)
+            assert not asking.done(), "neither it nor the one behind it"
+            asking.cancel()
+            await held.done(PICTURE, ())
+            again = await lease(opened.source("one"))
+            assert (again.spec, again.attempt, again.may_have_begun) == (unlucky, 1, True)
+            assert (await lease(opened.source("one"), ahead=True)).spec == next_one
+            assert await again.retry(LOST) is Retry.AGAIN
+            assert (await lease(opened.source("two"))).attempt == 2
+
+    async def test_a_loaded_model_is_no_reason_to_take_ahead_what_was_lost_before_it_began(
+        self, tmp_path: Path
+    ) -> None:
+        async with self.open(tmp_path) as opened:
+            for model in ("cold", "cold", "warm"):
+                await opened.engine.submit(spec(model=model))
+            _, lost = [await lease(opened.source("one")) for _ in range(2)]
+            waiting = await lease(opened.source("one"), ahead=True)
+            await lost.retry(LOST)
+            await waiting.put_back(forgiven=True)
+            assert (await lease(opened.source("one"), "warm", ahead=True)).spec == lost.spec
+            assert (await lease(opened.source("one"), "warm")).spec == waiting.spec
+
     async def test_one_backend_that_waits_asks_for_one_job(self, tmp_path: Path) -> None:
         async with self.open(tmp_path) as opened:
             held = [await self._held(opened, "busy") for _ in range(3)]

@@ -265,6 +265,18 @@ async def test_a_job_whose_backend_restarts_runs_again_with_the_same_seed(start:
         assert "requeued" in {event.kind for event in await events(client, job["id"])}
 
 
+async def test_a_job_that_waits_behind_one_that_takes_its_backend_down_is_not_lost_with_it(start: Service) -> None:
+    async with FakeComfyUI(result_png=png(plain()), run_seconds=30) as backend:
+        client = await ready(await start(backend.url))
+        jobs = [await post(client, seed=seed) for seed in (1, 2)]
+        await until(client, jobs[0]["id"], "running")
+        await at_backend(backend, 2)
+        backend.run_seconds = 0
+        await backend.restart()
+        ends = [await ended(client, job["id"]) for job in jobs]
+        assert [(end["state"], end["attempt"]) for end in ends] == [("succeeded", 2), ("succeeded", 1)]
+
+
 @pytest.mark.parametrize("status", [500, 0])
 @pytest.mark.parametrize("request_", ["POST /upload", "POST /prompt", "GET /history", "GET /view"])
 async def test_an_answer_that_is_lost_once_loses_no_job(start: Service, request_: str, status: int) -> None:

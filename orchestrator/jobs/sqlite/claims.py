@@ -1,6 +1,8 @@
 """Who gets which job: the claim, and the return of jobs whose holder is gone. SQL on an open transaction.
 
 A job that was lost, or not begun, goes for a time to another backend than the one that had it, where there is another.
+One that was lost with a backend that had not begun it (`begun` is 0 while it is queued) is not taken ahead, to wait at
+a backend for another: it begins at once, and counts as lost should its backend be lost again.
 The rank: priority; then whether the backend has the model loaded, unless one of the front has been passed over for too
 long; then turn, which goes round the owners; then age. The front is as many of the first in line as there are backends:
 whom the next ones would go to if models counted for nothing.
@@ -17,7 +19,7 @@ from orchestrator.jobs.sqlite import records
 
 _RUNNABLE = """
     state = 'queued' AND available <= :now AND give_up > :now AND needs IN (SELECT value FROM json_each(:needs))
-    AND NOT (backend = :loser AND available > :now - :avoid)
+    AND NOT (backend = :loser AND available > :now - :avoid) AND (begun OR NOT :ahead)
 """
 
 _CLAIM = f"""
@@ -128,7 +130,9 @@ def match(db: sqlite3.Connection, offers: Sequence[Offer], backends: int, terms:
         idle.remove(chosen)
     for offer in (offer for offer in left if offer.wanted.ahead):
         # A job taken ahead is lost to a backend that becomes idle sooner: only where there is one for each.
-        if records.queued(db) < backends or _head(db, needs[offer.number], terms, offer.backend) is None:
+        head = _head(db, needs[offer.number], terms, offer.backend)
+        # Nothing is taken before one that waits for a backend to become idle.
+        if records.queued(db) < backends or head is None or not head["begun"]:
             continue
         grants.append(_claim(db, offer, needs[offer.number], terms, backends))
     return Matched(grants, given_up)
@@ -141,7 +145,7 @@ def _able(can: Callable[[frozenset[str]], bool], capabilities: dict[int, frozens
 def _head(db: sqlite3.Connection, needs: str, terms: Terms, loser: str = "") -> sqlite3.Row | None:
     """The first in line, without what the backend `loser` has just lost."""
     line = f"SELECT * FROM jobs WHERE {_RUNNABLE} ORDER BY priority, turn, created LIMIT 1"
-    values = {"now": terms.now, "needs": needs, "loser": loser, "avoid": terms.avoid}
+    values = {"now": terms.now, "needs": needs, "loser": loser, "avoid": terms.avoid, "ahead": False}
     row: sqlite3.Row | None = db.execute(line, values).fetchone()
     return row
 
@@ -172,7 +176,8 @@ def _claim(db: sqlite3.Connection, offer: Offer, needs: str, terms: Terms, backe
         "avoid": terms.avoid,
         "front": max(1, backends),
         # One that is taken ahead waits at the backend for the job before it; any other may begin in the next moment.
-        "begun": int(not offer.wanted.ahead),
+        "begun": not offer.wanted.ahead,
+        "ahead": offer.wanted.ahead,
     }
     row = db.execute(_CLAIM, values).fetchall()[0]
     db.execute(_PASS_OVER, values | {"priority": row["priority"], "turn": row["turn"], "created": row["created"]})

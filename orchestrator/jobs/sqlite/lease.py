@@ -176,9 +176,9 @@ class SqliteLease:
         """The lease is renewed no more."""
         self._ledger.over(self)
 
-    async def put_back(self, *, begun: bool = False) -> None:
+    async def put_back(self, *, begun: bool = False, delay: float = 0.0, forgiven: bool = False) -> None:
         """The job is queued again, for a time not for this backend."""
-        if await self._requeue(self._ledger.clock(), lost=False, begun=begun):
+        if await self._requeue(self._ledger.clock() + delay, lost=False, begun=begun, forgiven=forgiven):
             self._ledger.tell(self.spec, Queued())
         await self._hand_out()
 
@@ -196,14 +196,15 @@ class SqliteLease:
         finally:
             self._ledger.over(self)
 
-    async def _requeue(self, available: float | None, *, lost: bool, begun: bool) -> bool:
+    async def _requeue(self, available: float | None, *, lost: bool, begun: bool, forgiven: bool = False) -> bool:
         """False when the lease is not the newest, or the job was cancelled in that moment and has ended with that."""
         job_id, fence, (now, forgotten) = self.spec.id, self.fence, self._ledger.expiry()
 
         def write(db: sqlite3.Connection) -> tuple[bool, bool]:
             if records.is_cancelled(db, job_id):
                 return False, records.end(db, job_id, Cancelled(), (), now, forgotten, fence)
-            return records.requeue(db, job_id, fence, now, available, lost=lost, begun=begun), False
+            how = records.Return(available, lost=lost, begun=begun, forgiven=forgiven)
+            return records.requeue(db, job_id, fence, now, how), False
 
         kept, ended = await self._ledger.database.run(write)
         self._ledger.over(self)

@@ -6,7 +6,7 @@ Who gets which job is told by `claims`; times are seconds since the epoch.
 import json
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from orchestrator.jobs.engine import Cancellation
@@ -166,23 +166,30 @@ def is_cancelled(db: sqlite3.Connection, job_id: str) -> bool:
     return row is not None and bool(row["cancel"])
 
 
-def requeue(
-    db: sqlite3.Connection, job_id: str, fence: int, now: float, available: float | None, *, lost: bool, begun: bool
-) -> bool:
-    """Back to the queue, to the head of it; the time of a lease that was `begun` is none that the job has waited.
+@dataclass(frozen=True)
+class Return:
+    """How a job goes back to the queue."""
 
-    It is not leased before `available`, nor for a time by the same backend; None leaves that as it was before.
-    False when the lease is not the newest.
-    """
+    available: float | None
+    """It is not leased before, nor for a time by the same backend; None leaves that as it was before."""
+    lost: bool
+    begun: bool
+    """The time of the lease is none that the job has waited."""
+    forgiven: bool = False
+    """Next it is leased by an idle backend."""
+
+
+def requeue(db: sqlite3.Connection, job_id: str, fence: int, now: float, how: Return) -> bool:
+    """Back to the queue, to the head of it. False when the lease is not the newest."""
     update = (
         "UPDATE jobs SET state = 'queued', orphaned = 0, available = coalesce(:available, available),"
-        " losses = losses + :lost, give_up = give_up + :begun * (:now - leased), turn = min(turn, :turn)"
+        " losses = losses + :lost, give_up = give_up + :begun * (:now - leased), turn = min(turn, :turn),"
+        " begun = NOT :forgiven"
         " WHERE id = :id AND state = 'running' AND fence = :fence"
     )
     row = db.execute("SELECT priority FROM jobs WHERE id = ?", (job_id,)).fetchone()
     turn = _first_turn(db, row["priority"]) if row else 0
-    values = {"id": job_id, "fence": fence, "now": now, "available": available, "turn": turn}
-    return db.execute(update, values | {"lost": int(lost), "begun": int(begun)}).rowcount == 1
+    return db.execute(update, {"id": job_id, "fence": fence, "now": now, "turn": turn} | asdict(how)).rowcount == 1
 
 
 def cancel(

@@ -15,8 +15,8 @@ from .levels import Box, cut, levels_in, levels_of, picture_of, within
 _WIDE = ((256, 1, LARGEST), (64, 1, LARGEST), (16, 2, 4))
 _NARROW = ((4, 4), (2, 2))
 """Blur radius in pixels, and how often that layer is laid over the ones before it, on the smallest blocks."""
-_PAIRS_UP_TO = 2**19
-"""Masked pixels up to which the smallest blocks are of 2x2 pixels, not 4x4."""
+_PAIRS_UP_TO, _THIN = 2**19, 2**15
+"""Pixels in the box around a mask, and masked ones, up to which the smallest blocks are of 2x2 pixels, not 4x4."""
 
 
 def _surroundings(picture: Image.Image, mask: torch.Tensor) -> tuple[Image.Image, Image.Image]:
@@ -59,7 +59,8 @@ def painted(image: torch.Tensor, mask: torch.Tensor, box: Box, mean: Callable[[]
     """
     left, top, right, bottom = near(box, mask)
     picture, hidden = picture_of(levels_of(image[top:bottom, left:right])), mask[top:bottom, left:right]
-    size = 2 if hidden.count_nonzero() <= _PAIRS_UP_TO else 4
+    small = (box[2] - box[0]) * (box[3] - box[1]) <= _PAIRS_UP_TO or hidden.count_nonzero() <= _THIN
+    size = 2 if small else 4
     visible = _by_size(visible_blocks(_surroundings(picture, hidden), size, left, top), image)
     canvas = laid((*_WIDE, *((radius, times, size) for radius, times in _NARROW)), visible, box)
     inside = within(box, left, top)

@@ -36,8 +36,8 @@ def _base(image: torch.Tensor, visible: Image.Image, left: int, top: int, box: B
 def painted(image: torch.Tensor, mask: torch.Tensor, box: Box, mean: Callable[[], tuple[int, ...]]) -> torch.Tensor:
     """A picture (height, width, 3 of 0..1) with its masked part (255 in `mask`) painted over: levels, cut to `box`.
 
-    The mask is 0 outside the box. Pixels whose mask is 0 stay as they are; those where nothing of the surroundings
-    arrives get the mean colour, in levels.
+    The mask is 0 outside the box. Pixels whose mask is 0 stay as they are, in whole levels; those where nothing of the
+    surroundings arrives get the mean colour.
     """
     left, top, right, bottom = near(box, mask)
     picture, hidden = picture_of(levels_of(image[top:bottom, left:right])), mask[top:bottom, left:right]

@@ -147,7 +147,7 @@ class Lease(Protocol):
     """Seconds from then, or since the try before this one, to this lease; of a job that is taken up where it had begun,
     to the lease under which it had."""
     may_have_begun: bool
-    """False where it is known that the backend has not begun the job: that it cannot have harmed anything there."""
+    """False while the job waits at its backend for another and is not known to have begun."""
     cancelled: asyncio.Event
     """Set when somebody wants the job cancelled, or when the lease was lost."""
     lost: bool
@@ -188,8 +188,8 @@ class Lease(Protocol):
         """The job is queued again and was not lost; for a time it is not for this backend, where there is another.
 
         The time of the lease counts as waiting, unless the job had `begun`, or has to leave for no reason of its own.
-        `delay` is in seconds. `forgiven`: its backend was lost before it was known to have begun the job. It goes to an
-        idle backend next, where it begins at once, so that no job is forgiven time and again.
+        `delay` is in seconds. `forgiven`: its backend was lost before it was known to have begun the job. From now on
+        the job goes to idle backends alone, where it begins at once, so that none is forgiven time and again.
         """
 
 

@@ -803,8 +803,23 @@ class EngineConformance:
             again = await lease(opened.source("one"))
             assert (again.spec, again.attempt, again.may_have_begun) == (unlucky, 1, True)
             assert (await lease(opened.source("one"), ahead=True)).spec == next_one
+            await again.put_back(begun=True)
+            again = await lease(opened.source("two"))
+            assert (again.spec, again.attempt, again.may_have_begun) == (unlucky, 1, True)
             assert await again.retry(LOST) is Retry.AGAIN
+            asking = asyncio.create_task(lease(opened.source("two"), ahead=True))
+            await asyncio.sleep(0.3)
+            assert not asking.done(), "whatever has happened to it since"
+            asking.cancel()
             assert (await lease(opened.source("two"))).attempt == 2
+
+    async def test_a_loaded_model_does_not_pass_over_what_only_idle_backends_take(self, tmp_path: Path) -> None:
+        async with self.open(tmp_path) as opened:
+            await opened.engine.submit(spec(model="cold"))
+            held = await lease(opened.source("one"))
+            await held.put_back(forgiven=True)
+            await opened.engine.submit(spec(model="warm"))
+            assert (await lease(opened.source("one"), "warm")).spec == held.spec
 
     async def test_a_loaded_model_is_no_reason_to_take_ahead_what_was_lost_before_it_began(
         self, tmp_path: Path

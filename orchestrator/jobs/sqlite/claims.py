@@ -1,8 +1,8 @@
 """Who gets which job: the claim, and the return of jobs whose holder is gone. SQL on an open transaction.
 
 A job that was lost, or not begun, goes for a time to another backend than the one that had it, where there is another.
-One that was lost with a backend that had not begun it (`begun` is 0 while it is queued) is not taken ahead, to wait at
-a backend for another: it begins at once, and counts as lost should its backend be lost again.
+One that was lost with a backend that was not known to have begun it is forgiven that, and never again taken ahead, to
+wait at a backend for another: it begins at once, and counts as lost should its backend be lost again.
 The rank: priority; then whether the backend has the model loaded, unless one of the front has been passed over for too
 long; then turn, which goes round the owners; then age. The front is as many of the first in line as there are backends:
 whom the next ones would go to if models counted for nothing.
@@ -19,7 +19,7 @@ from orchestrator.jobs.sqlite import records
 
 _RUNNABLE = """
     state = 'queued' AND available <= :now AND give_up > :now AND needs IN (SELECT value FROM json_each(:needs))
-    AND NOT (backend = :loser AND available > :now - :avoid) AND (begun OR NOT :ahead)
+    AND NOT (backend = :loser AND available > :now - :avoid) AND NOT (forgiven AND :ahead)
 """
 
 _CLAIM = f"""
@@ -30,7 +30,7 @@ WITH head AS (
         SELECT id, passed FROM jobs WHERE {_RUNNABLE} AND priority = (SELECT priority FROM head)
         ORDER BY turn, created LIMIT :front
     )
-    WHERE passed <= :now - :affinity LIMIT 1
+    WHERE passed <= :now - :affinity OR forgiven LIMIT 1
 ), warm AS (
     SELECT id FROM jobs
     WHERE {_RUNNABLE} AND model IN (SELECT value FROM json_each(:warm)) AND priority = (SELECT priority FROM head)
@@ -132,7 +132,7 @@ def match(db: sqlite3.Connection, offers: Sequence[Offer], backends: int, terms:
         # A job taken ahead is lost to a backend that becomes idle sooner: only where there is one for each.
         head = _head(db, needs[offer.number], terms, offer.backend)
         # Nothing is taken before one that waits for a backend to become idle.
-        if records.queued(db) < backends or head is None or not head["begun"]:
+        if records.queued(db) < backends or head is None or head["forgiven"]:
             continue
         grants.append(_claim(db, offer, needs[offer.number], terms, backends))
     return Matched(grants, given_up)

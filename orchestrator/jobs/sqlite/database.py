@@ -76,6 +76,10 @@ MIGRATIONS = (
     -- 0 where the backend that has it is known not to have begun it.
     ALTER TABLE jobs ADD COLUMN begun INTEGER NOT NULL DEFAULT 1;
     """,
+    """
+    -- 1 once its backend was lost before it was known to have begun it.
+    ALTER TABLE jobs ADD COLUMN forgiven INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Each takes a file from the version of its number to the next; never changed once released."""
 

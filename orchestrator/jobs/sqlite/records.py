@@ -176,7 +176,7 @@ class Return:
     begun: bool
     """The time of the lease is none that the job has waited."""
     forgiven: bool = False
-    """Next it is leased by an idle backend."""
+    """From now on only idle backends lease it."""
 
 
 def requeue(db: sqlite3.Connection, job_id: str, fence: int, now: float, how: Return) -> bool:
@@ -184,7 +184,7 @@ def requeue(db: sqlite3.Connection, job_id: str, fence: int, now: float, how: Re
     update = (
         "UPDATE jobs SET state = 'queued', orphaned = 0, available = coalesce(:available, available),"
         " losses = losses + :lost, give_up = give_up + :begun * (:now - leased), turn = min(turn, :turn),"
-        " begun = NOT :forgiven"
+        " forgiven = max(forgiven, :forgiven)"
         " WHERE id = :id AND state = 'running' AND fence = :fence"
     )
     row = db.execute("SELECT priority FROM jobs WHERE id = ?", (job_id,)).fetchone()

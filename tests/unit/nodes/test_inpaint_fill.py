@@ -61,8 +61,9 @@ def half(height: int, width: int) -> torch.Tensor:
         (half(300, 1000), 2),
         (disc(1000, 420), 4),
         (half(801, 1399), 4),
+        (disc(1000, 470) - disc(1000, 466), 2),
     ],
-    ids=["soft ellipse", "disc", "half", "large disc", "large half"],
+    ids=["soft ellipse", "disc", "half", "large disc", "large half", "thin ring"],
 )
 def test_a_large_fill_is_the_stated_one_but_for_pillows_rounding(pack, node, picture, monkeypatch, mask, blocks):
     used = []
@@ -119,6 +120,7 @@ def blocks(request, pack, monkeypatch) -> int:
     """Has every mask filled on blocks of so many pixels a side."""
     monkeypatch.setattr(pack.fill, "SMALL", 0)
     monkeypatch.setattr(pack.fill_by_blocks, "_PAIRS_UP_TO", 2**30 if request.param == 2 else 0)
+    monkeypatch.setattr(pack.fill_by_blocks, "_THIN", 0)
     return request.param
 
 
@@ -166,6 +168,19 @@ def test_blocks_are_framed_by_the_outermost_pixels(pack, picture, size):
         if size == (48, 64):
             assert np.abs(framed[1:-1, 1:-1] - means).max() <= 0.5
             assert np.abs(framed[0, 1:-1] - top_row).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    "part", [(16, 24, 64, 72), (0, 24, 64, 72), (16, 0, 64, 72), (16, 24, 96, 72), (16, 24, 64, 80)]
+)
+def test_the_whole_picture_around_a_part_is_that_of_all_of_it(pack, picture, part):
+    image = picture(80, 96)
+    levels = np.round(image[0].numpy() * 255).astype(np.uint8)
+    visible = Image.fromarray(np.dstack([levels, np.full((80, 96), 255, np.uint8)]), "RGBA").convert("RGBa")
+    around = pack.block_layers.visible_blocks([visible.crop(part)], 8, *part[:2])
+    made = pack.block_layers.whole_picture(image[0], around)
+    stated = pack.block_layers.visible_blocks([visible], 8, 0, 0)
+    assert (made.framed - stated.framed).abs().max() <= 0.51
 
 
 def test_a_layer_reaches_one_block_beyond_its_box_and_lies_straight_between_blocks(pack):

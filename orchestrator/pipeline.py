@@ -257,7 +257,7 @@ class Work:
         except BackendLost as error:
             if not lease.may_have_begun:  # it only waited there, perhaps for the one that took the backend down
                 log.info('job %s goes back to the queue, backend "%s" had not begun it', spec.id, backend.name)
-                await lease.put_back(begun=True, delay=_FIRST_RETRY, forgiven=True)
+                await lease.put_back(delay=_FIRST_RETRY, forgiven=True)
                 return False
             over = await self._lost(lease, backend, error)
         except OrchestratorError as error:

@@ -60,7 +60,7 @@ def _means(values: Tensor, size: int, side: int) -> Tensor:
 
 
 def _framed_means(values: Tensor, size: int, side: int) -> Tensor:
-    """The same between the first and the last value."""
+    """The means of each `size` values along a side, between the first and the last value themselves."""
     first, last = values.narrow(side, 0, 1), values.narrow(side, -1, 1)
     return torch.cat([first, _means(values, size, side), last], side)
 

@@ -32,7 +32,7 @@ def levels_of(values: torch.Tensor, *, rounded: bool = True) -> torch.Tensor:
     scaled = torch.empty_like(values[:_ROWS], dtype=torch.float32, device="cpu")
     for given, wanted in zip(values.cpu().split(_ROWS), levels.split(_ROWS), strict=True):
         part = scaled[: len(given)].copy_(given).mul_(255)
-        wanted.copy_((part.round_() if rounded else part).clamp_(0, 255).to(torch.int16))
+        wanted.copy_(cut(part.round_() if rounded else part))
     return levels
 
 

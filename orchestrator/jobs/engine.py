@@ -187,9 +187,9 @@ class Lease(Protocol):
     async def put_back(self, *, begun: bool = False, delay: float = 0.0, forgiven: bool = False) -> None:
         """The job is queued again and was not lost; for a time it is not for this backend, where there is another.
 
-        The time of the lease counts as waiting, unless the job had `begun`, or has to leave for no reason of its own.
-        `delay` is in seconds. `forgiven`: its backend was lost before it was known to have begun the job. From now on
-        the job goes to idle backends alone, where it begins at once, so that none is forgiven time and again.
+        The time of the lease counts as waiting, unless the job had `begun`, has to leave for no reason of its own, or
+        is forgiven. `delay` is in seconds. `forgiven`: its backend was lost before it was known to have begun the job.
+        From now on the job goes to idle backends alone, where it begins at once, so that none is forgiven twice.
         """
 
 

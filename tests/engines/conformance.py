@@ -794,7 +794,7 @@ class EngineConformance:
             held = await lease(opened.source("one"))
             waiting = await lease(opened.source("one"), ahead=True)
             assert (held.spec, waiting.spec, waiting.may_have_begun) == (running, unlucky, False)
-            await waiting.put_back(begun=True, forgiven=True)
+            await waiting.put_back(forgiven=True)
             asking = asyncio.create_task(lease(opened.source("one"), ahead=True))
             await asyncio.sleep(0.3)
             assert not asking.done(), "neither it nor the one behind it"

@@ -178,7 +178,7 @@ class SqliteLease:
 
     async def put_back(self, *, begun: bool = False, delay: float = 0.0, forgiven: bool = False) -> None:
         """The job is queued again, for a time not for this backend."""
-        if await self._requeue(self._ledger.clock() + delay, lost=False, begun=begun, forgiven=forgiven):
+        if await self._requeue(self._ledger.clock() + delay, lost=False, begun=begun or forgiven, forgiven=forgiven):
             self._ledger.tell(self.spec, Queued())
         await self._hand_out()
 
